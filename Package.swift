@@ -1,0 +1,104 @@
+// swift-tools-version: 6.2
+// Two builds come from this manifest:
+//  * the default: every library, the host tools and all tests, with the full Swift runtime;
+//  * TETHER_EMBEDDED=1: only what goes into the initramfs, as Embedded Swift (no Swift runtime in the guest).
+// TETHER_WERROR=1 turns warnings into errors; TETHER_FUZZ=1 adds the libFuzzer harnesses.
+import PackageDescription
+
+let embedded = Context.environment["TETHER_EMBEDDED"] != nil
+let warningsAsErrors = Context.environment["TETHER_WERROR"] != nil
+let fuzzing = Context.environment["TETHER_FUZZ"] != nil
+/// Where the toolchain keeps libswiftUnicodeDataTables.a; the Makefile finds it beside `swiftc`.
+let embeddedLibraries = Context.environment["TETHER_EMBEDDED_LIBRARIES"] ?? "/opt/swift/usr/lib/swift/embedded/x86_64-unknown-linux-gnu"
+
+let common: [SwiftSetting] =
+    [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")]
+    + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
+let guest: [SwiftSetting] =
+    common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
+let c: [CSetting] = warningsAsErrors ? [.treatAllWarnings(as: .error)] : []
+let guestLinker: [LinkerSetting] =
+    embedded
+    ? [
+        .unsafeFlags(["-Xlinker", "--gc-sections", "-Xlinker", "--as-needed", "-L\(embeddedLibraries)"]),
+        .linkedLibrary("swiftUnicodeDataTables"), .linkedLibrary("m"),
+    ] : []
+
+/// Libraries that run in the guest. They keep to the subset of Swift that also compiles as Embedded Swift.
+let guestTargets: [Target] = [
+    .target(name: "CLinux", cSettings: c),
+    .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: guest),
+    .target(name: "CBackdoor", cSettings: c),
+    .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
+    .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
+    .executableTarget(
+        name: "Tether",
+        dependencies: ["CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
+        swiftSettings: guest, linkerSettings: guestLinker),
+    .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+    .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+    .systemLibrary(name: "CMount", pkgConfig: "mount", providers: [.apt(["libmount-dev"])]),
+    .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+]
+
+/// Libraries and programs of the machine outside the VM.
+let hostTargets: [Target] = [
+    .target(name: "GuestInfoHost", dependencies: ["GuestInfo"], swiftSettings: common),
+    .target(name: "CPtrace", cSettings: c),
+    .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
+    .executableTarget(
+        name: "guestinfo-bed",
+        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
+    .target(name: "DiskImage", dependencies: [], swiftSettings: common),
+    .target(
+        name: "VirtualMachine",
+        dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        swiftSettings: common),
+    .executableTarget(
+        name: "tetherctl",
+        dependencies: [
+            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+        ],
+        swiftSettings: common),
+]
+
+let testTargets: [Target] = [
+    .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
+    .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
+    .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
+    .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
+    .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
+]
+
+/// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
+let fuzzTargets: [Target] = [
+    ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]),
+].map { name, dependencies in
+    .executableTarget(
+        name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
+        swiftSettings: common + [.unsafeFlags(["-parse-as-library"])], linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
+}
+
+let package = Package(
+    name: "tether",
+    dependencies: embedded
+        ? []
+        : [
+            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+            .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        ],
+    targets: guestTargets + (embedded ? [] : hostTargets + testTargets) + (fuzzing ? fuzzTargets : []),
+    swiftLanguageModes: [.v6])

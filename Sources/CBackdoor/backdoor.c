@@ -1,0 +1,1 @@
+int cbackdoor_placeholder(void) { return 0; }

@@ -1,0 +1,65 @@
+/*
+ * CLinux: what Swift cannot say about Linux.
+ *
+ * Including libc's own headers here gives every Swift module the same view of libc in both builds: Embedded Swift
+ * has no Glibc module.  Each function below exists for one of three reasons, named at its declaration: the thing is a
+ * macro, it is variadic, or libc has no wrapper for the system call.
+ */
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+/* errno is a macro. */
+static inline int clinux_errno(void) { return errno; }
+
+/* open(2), openat(2), fcntl(2) and ioctl(2) are variadic. */
+int clinux_open(const char *path, int flags, mode_t mode);
+int clinux_openat(int directory, const char *path, int flags, mode_t mode);
+int clinux_fcntl_int(int fd, int command, int argument);
+int clinux_ioctl_int(int fd, unsigned long request, int argument);
+
+/* Wait-status decoding is macros (wait(2)). */
+static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
+static inline int clinux_wexitstatus(int s) { return WEXITSTATUS(s); }
+static inline int clinux_wifsignaled(int s) { return WIFSIGNALED(s); }
+static inline int clinux_wtermsig(int s) { return WTERMSIG(s); }
+static inline int clinux_wcoredump(int s) { return WCOREDUMP(s) ? 1 : 0; }
+
+/* File-type tests are macros (inode(7)). */
+static inline int clinux_is_directory(mode_t m) { return S_ISDIR(m); }
+static inline int clinux_is_regular(mode_t m) { return S_ISREG(m); }
+static inline int clinux_is_block_device(mode_t m) { return S_ISBLK(m); }
+
+#endif

@@ -1,0 +1,1 @@
+int cptrace_placeholder(void) { return 0; }

@@ -1,0 +1,76 @@
+public import CLinux
+
+/// The owner of an open file descriptor: closes it when it goes out of scope.
+///
+/// Every descriptor is opened close-on-exec; the one place where descriptors pass to another program is the C spawn
+/// function.
+public struct FileDescriptor: ~Copyable, Sendable {
+    /// The number, for calls that borrow it. Never close it.
+    public let rawValue: Int32
+
+    /// Takes ownership of `rawValue`.
+    public init(owning rawValue: Int32) { self.rawValue = rawValue }
+
+    deinit { _ = CLinux.close(rawValue) }
+
+    /// Gives up ownership: the caller must close the number or hand it on.
+    public consuming func take() -> Int32 {
+        let number = rawValue
+        discard self
+        return number
+    }
+
+    /// Opens `path` close-on-exec (open(2)).
+    public static func open(_ path: String, _ flags: Int32, mode: mode_t = 0) throws(SyscallError) -> FileDescriptor {
+        FileDescriptor(owning: try attempt("open", path) { clinux_open(path, flags | O_CLOEXEC, mode) })
+    }
+
+    /// Reads at most `buffer.count` bytes (read(2)).
+    /// - Returns: the number of bytes, 0 at end of file, nil when nothing is there now (EAGAIN).
+    public func read(into buffer: UnsafeMutableRawBufferPointer, object: @autoclosure () -> String = "") throws(SyscallError) -> Int? {
+        do throws(SyscallError) {
+            return try attempt("read", object()) { CLinux.read(rawValue, buffer.baseAddress, buffer.count) }
+        } catch {
+            if error.errno == .wouldBlock { return nil }
+            throw error
+        }
+    }
+
+    /// Writes at most `buffer.count` bytes (write(2)).
+    /// - Returns: the number of bytes taken, nil when none can be taken now (EAGAIN).
+    public func write(_ buffer: UnsafeRawBufferPointer, object: @autoclosure () -> String = "") throws(SyscallError) -> Int? {
+        do throws(SyscallError) {
+            return try attempt("write", object()) { CLinux.write(rawValue, buffer.baseAddress, buffer.count) }
+        } catch {
+            if error.errno == .wouldBlock { return nil }
+            throw error
+        }
+    }
+
+    /// Makes reads and writes return at once (O_NONBLOCK).
+    public func setNonBlocking() throws(SyscallError) {
+        let flags = try attempt("fcntl F_GETFL") { clinux_fcntl_int(rawValue, F_GETFL, 0) }
+        try attempt("fcntl F_SETFL") { clinux_fcntl_int(rawValue, F_SETFL, flags | O_NONBLOCK) }
+    }
+}
+
+/// The two ends of a pipe (pipe(2)).
+public struct Pipe: ~Copyable {
+    public let read: FileDescriptor
+    public let write: FileDescriptor
+
+    /// Makes a close-on-exec pipe.
+    public init() throws(SyscallError) {
+        var ends: (Int32, Int32) = (-1, -1)
+        try attempt("pipe2") {
+            withUnsafeMutableBytes(of: &ends) { pipe2($0.baseAddress?.assumingMemoryBound(to: Int32.self), O_CLOEXEC) }
+        }
+        read = FileDescriptor(owning: ends.0)
+        write = FileDescriptor(owning: ends.1)
+    }
+
+    /// Hands out both ends.
+    public consuming func take() -> (read: Int32, write: Int32) {
+        (read.take(), write.take())
+    }
+}

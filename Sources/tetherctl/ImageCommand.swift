@@ -1,0 +1,5 @@
+import ArgumentParser
+
+struct ImageCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "image", abstract: "")
+}
