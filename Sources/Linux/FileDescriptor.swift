@@ -4,7 +4,8 @@ public import CLinux
 ///
 /// Every descriptor is opened close-on-exec; the one place where descriptors pass to another program is the C spawn
 /// function.
-public struct FileDescriptor: ~Copyable, Sendable {
+// @frozen: Embedded Swift allows `discard self` only in a frozen type.
+@frozen public struct FileDescriptor: ~Copyable, Sendable {
     /// The number, for calls that borrow it. Never close it.
     public let rawValue: Int32
 
