@@ -34,9 +34,13 @@ let guestTargets: [Target] = [
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "CSpawn", cSettings: c, linkerSettings: [.linkedLibrary("cap")]),
+    .target(
+        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
+        swiftSettings: guest),
     .executableTarget(
         name: "Tether",
-        dependencies: ["CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
+        dependencies: ["Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
@@ -77,6 +81,7 @@ let testTargets: [Target] = [
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
