@@ -49,11 +49,11 @@ public final class ModuleLoader {
     public func loadForPresentHardware(
         _ selection: ModuleSelection, until deadline: Deadline, interrupt: Interrupt? = nil
     ) -> ModuleReport {
-        run("load modules for the hardware", until: deadline, interrupt: interrupt) { session in
+        run("load modules for the hardware", until: deadline, interrupt: interrupt) { session, output in
             // A controller's module brings devices that want modules of their own; buses nest a few levels deep.
             for _ in 0..<8 {
                 let before = session.attempted.count
-                for alias in PresentHardware.modaliases() where selection.includes(alias) { session.load(matching: alias) }
+                for alias in PresentHardware.modaliases() where selection.includes(alias) { session.load(matching: alias, output) }
                 if session.attempted.count == before { return }
             }
         }
@@ -69,8 +69,8 @@ public final class ModuleLoader {
         var names: [String] = []
         for alias in aliases { for name in index.modules(matching: alias) where !settled.contains(name) && !names.contains(name) { names.append(name) } }
         if names.isEmpty { return ModuleReport() }
-        return run("load modules", until: deadline, interrupt: interrupt) { session in
-            for name in names { session.load(matching: name) }
+        return run("load modules", until: deadline, interrupt: interrupt) { session, output in
+            for name in names { session.load(matching: name, output) }
         }
     }
 
@@ -91,24 +91,23 @@ public final class ModuleLoader {
 
 extension ModuleLoader {
     /// What runs in the worker: it tells the parent of each module before and after the kernel has it.
-    struct Session: ~Copyable {
+    struct Session {
         let index: ModuleIndex
         let directory: String
         let parameters: ModuleParameters
         var attempted: Set<String>
-        let report: (Message) -> Void
 
-        mutating func load(matching request: String) {
+        mutating func load(matching request: String, _ output: borrowing WorkerOutput) {
             for name in index.modules(matching: request) {
                 for step in index.loadOrder(of: name, without: attempted) {
                     attempted.insert(step)
                     guard let path = index.path(of: step) else { continue }
-                    report(.begin(step))
+                    output.send(Message.begin(step).encoded)
                     do throws(SyscallError) {
                         try insert(directory + "/" + path, parameters[step])
-                        report(.loaded(step))
+                        output.send(Message.loaded(step).encoded)
                     } catch {
-                        if error.errno == .exists { report(.present(step)) } else { report(.failed(step, error.errno.description)) }
+                        if error.errno == .exists { output.send(Message.present(step).encoded) } else { output.send(Message.failed(step, error.errno.description).encoded) }
                     }
                 }
             }
@@ -153,18 +152,15 @@ extension ModuleLoader {
     }
 
     private func run(
-        _ name: String, until deadline: Deadline, interrupt: Interrupt?, _ body: (inout Session) -> Void
+        _ name: String, until deadline: Deadline, interrupt: Interrupt?, _ body: (inout Session, borrowing WorkerOutput) -> Void
     ) -> ModuleReport {
         var report = ModuleReport()
         if index.moduleCount == 0 { return report }
         let worker: Worker
         do throws(SyscallError) {
             worker = try Worker.start(name, limit: 1 << 20) { output in
-                // The closure is gone before `output` is: the worker exits when the body returns.
-                withoutActuallyEscaping({ (message: Message) in output.send(message.encoded) }) { send in
-                    var session = Session(index: index, directory: directory, parameters: parameters, attempted: settled, report: send)
-                    body(&session)
-                }
+                var session = Session(index: index, directory: directory, parameters: parameters, attempted: settled)
+                body(&session, output)
             }
         } catch {
             report.failures.append(ModuleError("load modules", name, error.description))
