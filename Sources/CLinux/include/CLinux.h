@@ -41,6 +41,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "modules.h"
+#include "uevent.h"
+#include "worker.h"
+
 /* errno is a macro. */
 static inline int clinux_errno(void) { return errno; }
 
