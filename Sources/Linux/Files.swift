@@ -7,19 +7,10 @@ public enum Files {
     public static func read(_ path: String, limit: Int = 1 << 20) throws(SyscallError) -> [UInt8] {
         let file = try FileDescriptor.open(path, O_RDONLY)
         var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
-            var failure: SyscallError?
-            let count = chunk.withUnsafeMutableBytes { buffer in
-                do throws(SyscallError) { return try file.read(into: buffer, object: path) ?? 0 } catch {
-                    failure = error
-                    return 0
-                }
-            }
-            if let failure { throw failure }
-            if count == 0 { return content }
-            if content.count + count > limit { throw SyscallError("read", path, Errno(rawValue: EFBIG)) }
-            content.append(contentsOf: chunk[..<count])
+            guard let chunk = try file.read(atMost: 4096, object: path), !chunk.isEmpty else { return content }
+            if content.count + chunk.count > limit { throw SyscallError("read", path, Errno(rawValue: EFBIG)) }
+            content += chunk
         }
     }
 

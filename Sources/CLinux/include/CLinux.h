@@ -41,6 +41,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "modules.h"
+#include "uevent.h"
+#include "worker.h"
+
 /* errno is a macro. */
 static inline int clinux_errno(void) { return errno; }
 
@@ -49,6 +53,17 @@ int clinux_open(const char *path, int flags, mode_t mode);
 int clinux_openat(int directory, const char *path, int flags, mode_t mode);
 int clinux_fcntl_int(int fd, int command, int argument);
 int clinux_ioctl_int(int fd, unsigned long request, int argument);
+
+/* libc 2.36 has no wrapper that Swift sees for pidfd_send_signal(2). */
+int clinux_pidfd_send_signal(int pidfd, int signal);
+
+/* reboot(2) commands that libc spells as macros above INT_MAX. Powers off, or arms/disarms Ctrl-Alt-Del. */
+int clinux_power_off(void);
+int clinux_ctrl_alt_del_signals_init(void);
+
+/* A serial line's registers: TIOCSERGETLSR and TIOCOUTQ are variadic ioctl(2)s with a result. */
+int clinux_serial_unsent(int fd, int *bytes);
+int clinux_serial_transmitter_empty(int fd, int *empty);
 
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
