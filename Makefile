@@ -21,6 +21,8 @@ CMD ?= sh -c 'uname -a; id; mount | grep " on / "; echo "and this is stderr" >&2
 # The one time that everything built carries: the same sources and packages give the same bytes on any day.
 SOURCE_DATE_EPOCH ?= 1735689600
 export SOURCE_DATE_EPOCH KERNEL_ARGUMENTS
+# Debian leaves these out of an ordinary user's PATH; depmod, mke2fs and others are there.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 sources := $(shell find Sources -type f) Package.swift
 kernel := build/kernel/$(KERNEL_FLAVOUR)
@@ -34,7 +36,7 @@ say = @echo "==>
 
 # $(value CMD) and not $(CMD): a $ in the command is the container's shell's, not make's.
 run: build/tether.iso $(tools) build/sample.vmdk
-	$(say) Running in a VM: $(subst ",\",$(value CMD))"
+	@$(info ==> Running in a VM: $(value CMD))
 	@build/tetherctl run --iso build/tether.iso --image build/sample.vmdk -- $(value CMD)
 
 iso: build/tether.iso
@@ -63,20 +65,21 @@ swift: | packages
 # ---- Programs ------------------------------------------------------------------------------------------------------
 
 # swift build leaves a program alone that has not changed, so a stamp says when it last looked.
-build/init: build/.guest ;
+build/init: build/.guest
+	@[ -e $@ ] || scripts/build-guest build/guest $@
 build/.guest: $(sources) scripts/build-guest | swift
 	$(say) Building PID 1 (Embedded Swift)"
 	@mkdir -p build
 	@scripts/build-guest build/guest build/init
 	@touch $@
 
-$(tools): build/.host ;
+$(tools): build/.host
+	@ln -sf host/release/$(@F) $@
 build/.host: $(sources) | swift
 	$(say) Building tetherctl and guestinfo-bed"
 	@mkdir -p build
 	@swift build -c release --scratch-path build/host --product tetherctl
 	@swift build -c release --scratch-path build/host --product guestinfo-bed
-	@ln -sf $(patsubst build/%,host/release/%,$(tools)) build/
 	@touch $@
 
 # ---- The ISO -------------------------------------------------------------------------------------------------------
@@ -111,7 +114,9 @@ build/tether.iso: build/initramfs iso/cmdline iso/make-iso
 
 # ---- Image disks ---------------------------------------------------------------------------------------------------
 
-build/sample.vmdk: scripts/make-busybox-root build/.host
+imaging := $(wildcard Sources/DiskImage/*) | build/tetherctl
+
+build/sample.vmdk: scripts/make-busybox-root $(imaging)
 	$(say) Making $@: an image disk with Debian's busybox"
 	@scripts/make-busybox-root build/busybox-root
 	@build/tetherctl image --from build/busybox-root --label containerfs --output $@
@@ -120,6 +125,6 @@ build/debian.tar: scripts/packages | packages
 	$(say) Making a minimal Debian root file system"
 	@mmdebstrap --quiet --variant=minbase bookworm $@
 
-build/debian.vmdk: build/debian.tar build/.host
+build/debian.vmdk: build/debian.tar $(imaging)
 	$(say) Making $@"
 	@build/tetherctl image --from build/debian.tar --label containerfs --output $@
