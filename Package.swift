@@ -60,7 +60,7 @@ let hostTargets: [Target] = [
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
-    .target(name: "DiskImage", dependencies: [], swiftSettings: common),
+    .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(
         name: "VirtualMachine",
         dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
