@@ -27,3 +27,5 @@ int clinux_serial_transmitter_empty(int fd, int *empty) {
     *empty = (state & TIOCSER_TEMT) != 0;
     return result;
 }
+
+int clinux_readable_bytes(int fd, int *bytes) { return ioctl(fd, FIONREAD, bytes); }

@@ -65,6 +65,9 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
+/* FIONREAD is a variadic ioctl(2) with a result: the bytes that wait in a pipe. */
+int clinux_readable_bytes(int fd, int *bytes);
+
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
 static inline int clinux_wexitstatus(int s) { return WEXITSTATUS(s); }
