@@ -75,6 +75,11 @@ static inline int clinux_wifsignaled(int s) { return WIFSIGNALED(s); }
 static inline int clinux_wtermsig(int s) { return WTERMSIG(s); }
 static inline int clinux_wcoredump(int s) { return WCOREDUMP(s) ? 1 : 0; }
 
+/* makedev(3) is a macro. */
+static inline dev_t clinux_makedev(unsigned int major_number, unsigned int minor_number) {
+    return makedev(major_number, minor_number);
+}
+
 /* File-type tests are macros (inode(7)). */
 static inline int clinux_is_directory(mode_t m) { return S_ISDIR(m); }
 static inline int clinux_is_regular(mode_t m) { return S_ISREG(m); }
