@@ -62,7 +62,8 @@ public enum Storage {
         _ request: RootfsRequest, modules: ModuleLoader, uevents: borrowing UeventSocket, interrupt: Interrupt? = nil,
         report: (StorageNote) -> Void
     ) throws(StorageError) -> BlockDevice {
-        throw StorageError(.system, "find disk", request.device.description, "this commit holds the interface only")
+        var finder = DiskFinder(request: request, modules: modules, interrupt: interrupt)
+        return try finder.find(uevents: uevents, report: report)
     }
 
     /// The second half: the filesystem's module, and mount(2) through libmount.
