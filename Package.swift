@@ -53,7 +53,7 @@ let guestTargets: [Target] = [
 
 /// Libraries and programs of the machine outside the VM.
 let hostTargets: [Target] = [
-    .target(name: "GuestInfoHost", dependencies: ["GuestInfo"], swiftSettings: common),
+    .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
     .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
@@ -78,7 +78,8 @@ let hostTargets: [Target] = [
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
-    .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
+    .testTarget(
+        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),

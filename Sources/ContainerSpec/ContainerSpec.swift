@@ -26,7 +26,7 @@ public struct ContainerSpec: Equatable, Sendable {
     /// `tether`: what concerns the VM rather than the container.
     public var tether: TetherSettings
 
-    /// The specification of a process with every default: what `{"ociVersion": …, "process": {"args": args, "cwd": "/"}}` decodes to.
+    /// The specification of a process with every default: what `{"ociVersion": …, "process": {"args": args}}` decodes to.
     public init(args: [String]) {
         ociVersion = "1.2.0"
         process = ContainerProcess(args: args)

@@ -114,7 +114,7 @@ final class Boot {
     private func mountRootfs(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) {
         status.enter(.rootfs)
         let settings = spec.tether.rootfs
-        var request = RootfsRequest(device: settings.device, type: settings.type, options: settings.options, target: Shutdown.rootfs)
+        var request = RootfsRequest(device: DiskSpecifier(settings.device), type: settings.type, options: settings.options, target: Shutdown.rootfs)
         request.deviceTimeout = settings.timeoutSeconds &* 1000
         let uevents = try mapped { () throws(SyscallError) in try UeventSocket() }
         do throws(StorageError) {
@@ -209,5 +209,17 @@ final class Boot {
             result.append(argument)
         }
         return result
+    }
+}
+
+extension DiskSpecifier {
+    fileprivate init(_ device: DeviceSpecifier) {
+        switch device {
+        case .label(let value): self = .label(value)
+        case .uuid(let value): self = .uuid(value)
+        case .partitionLabel(let value): self = .partLabel(value)
+        case .partitionUUID(let value): self = .partUUID(value)
+        case .path(let value): self = .path(value)
+        }
     }
 }
