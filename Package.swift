@@ -43,6 +43,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -101,6 +102,8 @@ let fuzzTargets: [Target] = [
 
 let package = Package(
     name: "tether",
+    // Named here because a target "guestinfo" would differ from the library only in case.
+    products: [.executable(name: "guestinfo", targets: ["GuestInfoTool"])],
     dependencies: embedded
         ? []
         : [
