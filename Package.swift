@@ -38,10 +38,12 @@ let guestTargets: [Target] = [
     .target(
         name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
         swiftSettings: guest),
+    .target(name: "CCrash", cSettings: c),
     .executableTarget(
         name: "Tether",
-        dependencies: ["Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
+        dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -52,7 +54,7 @@ let guestTargets: [Target] = [
 
 /// Libraries and programs of the machine outside the VM.
 let hostTargets: [Target] = [
-    .target(name: "GuestInfoHost", dependencies: ["GuestInfo"], swiftSettings: common),
+    .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
     .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
@@ -77,7 +79,8 @@ let hostTargets: [Target] = [
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
-    .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
+    .testTarget(
+        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
@@ -99,6 +102,8 @@ let fuzzTargets: [Target] = [
 
 let package = Package(
     name: "tether",
+    // Named here because a target "guestinfo" would differ from the library only in case.
+    products: [.executable(name: "guestinfo", targets: ["GuestInfoTool"])],
     dependencies: embedded
         ? []
         : [

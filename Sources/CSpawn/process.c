@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
@@ -35,19 +34,28 @@ static int change_directory(const char *path) {
     return directory < 0 ? -1 : fchdir(directory);
 }
 
+/* Keeps errno: it is asked for after a failure. */
+static int exists(const char *path) {
+    int error = errno;
+    struct stat status;
+    int result = stat(path, &status) == 0;
+    errno = error;
+    return result;
+}
+
 /* execvp(3)'s search, in the container's own PATH, with the errors told apart: a file that exists but may not be
  * executed is EACCES (exit code 126) even if later directories lack it (127). */
-static void execute(const struct cspawn_plan *plan) {
+static size_t execute(const struct cspawn_plan *plan) {
     char *const *argv = (char *const *)plan->argv;
     char *const *envp = (char *const *)plan->envp;
     const char *name = plan->argv[0];
     if (*name == 0) {
         errno = ENOENT;
-        return;
+        return 0;
     }
     if (strchr(name, '/')) {
         execve(name, argv, envp);
-        return;
+        return errno == ENOENT && exists(name);
     }
     size_t name_length = strlen(name);
     int worst = ENOENT;
@@ -67,8 +75,10 @@ static void execute(const struct cspawn_plan *plan) {
             if (!is_directory) {
                 execve(path, argv, envp);
                 if (errno != ENOENT && errno != ENOTDIR) {
-                    if (errno != EACCES) return;
+                    if (errno != EACCES) return 0;
                     worst = EACCES;
+                } else if (errno == ENOENT && exists(path)) {
+                    return 1;
                 }
             }
         }
@@ -76,6 +86,7 @@ static void execute(const struct cspawn_plan *plan) {
         directory = end + 1;
     }
     errno = worst;
+    return 0;
 }
 
 void cspawn_become_process(const struct cspawn_plan *plan) {
@@ -116,6 +127,6 @@ void cspawn_become_process(const struct cspawn_plan *plan) {
     }
     /* Close-on-exec rather than close: the report has to outlive everything but a successful exec. */
     if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0) cspawn_fail(plan, CSPAWN_CLOSE, 0);
-    execute(plan);
-    cspawn_fail(plan, CSPAWN_EXEC, 0);
+    size_t interpreter_missing = execute(plan);
+    cspawn_fail(plan, CSPAWN_EXEC, interpreter_missing);
 }

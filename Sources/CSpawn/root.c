@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
@@ -42,9 +41,22 @@ static int is_directory(int at, const char *path) {
     return fstatat(at, path, &status, path[0] ? 0 : AT_EMPTY_PATH) == 0 && S_ISDIR(status.st_mode);
 }
 
+static void set_propagation(const struct cspawn_plan *plan, int root, size_t index) {
+    const struct cspawn_mount *m = &plan->mounts[index];
+    if (!m->propagation) return;
+    int mounted = cspawn_open_in_root(root, m->target);
+    if (mounted < 0) cspawn_fail(plan, CSPAWN_MOUNT_TARGET, index);
+    if (mount(NULL, path_of(mounted).text, NULL, m->propagation, NULL) < 0) cspawn_fail(plan, CSPAWN_MOUNT, index);
+    close(mounted);
+}
+
 static void do_mount(const struct cspawn_plan *plan, int root, size_t index) {
     const struct cspawn_mount *m = &plan->mounts[index];
     int bind = (m->flags & MS_BIND) != 0;
+    if (!bind && !m->type) { /* only a further propagation of a mount made before */
+        set_propagation(plan, root, index);
+        return;
+    }
     if (bind && !m->source) {
         errno = EINVAL;
         cspawn_fail(plan, CSPAWN_MOUNT, index);
@@ -61,20 +73,18 @@ static void do_mount(const struct cspawn_plan *plan, int root, size_t index) {
     close(target);
 
     unsigned long rest = m->flags & ~(unsigned long)(MS_BIND | MS_REC);
-    if ((bind && rest) || m->propagation) {
+    if (bind && rest) {
         /* The descriptor above names what lies under the new mount; the path now leads to the mount itself. */
         int mounted = cspawn_open_in_root(root, m->target);
         if (mounted < 0) cspawn_fail(plan, CSPAWN_MOUNT_TARGET, index);
         struct fd_path path = path_of(mounted);
         /* mount(2) ignores all other flags when it makes a bind mount: they take a remount. */
-        if (bind && rest && mount(NULL, path.text, NULL, MS_REMOUNT | MS_BIND | rest | mount_flags(path.text), NULL) < 0) {
-            cspawn_fail(plan, CSPAWN_MOUNT, index);
-        }
-        if (m->propagation && mount(NULL, path.text, NULL, m->propagation, NULL) < 0) {
+        if (mount(NULL, path.text, NULL, MS_REMOUNT | MS_BIND | rest | mount_flags(path.text), NULL) < 0) {
             cspawn_fail(plan, CSPAWN_MOUNT, index);
         }
         close(mounted);
     }
+    set_propagation(plan, root, index);
 }
 
 /* Opens the directory of `path` inside the root and gives the name in it. */

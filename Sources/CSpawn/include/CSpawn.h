@@ -13,6 +13,9 @@
 #ifndef CSPAWN_H
 #define CSPAWN_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* the same view of libc as CLinux has */
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/capability.h>
@@ -54,13 +57,13 @@ enum cspawn_step {
 struct cspawn_report {
     int32_t step;
     int32_t error;
-    uint32_t index;
+    uint32_t index; /* for CSPAWN_EXEC: 1 if the file itself exists, and so its interpreter is what is missing */
 };
 
 struct cspawn_mount {
     const char *source;        /* may be NULL */
     const char *target;        /* path inside the container's root */
-    const char *type;          /* NULL for a bind mount */
+    const char *type;          /* NULL for a bind mount, or where only `propagation` is to be set */
     const char *data;          /* file system's own options, may be NULL */
     unsigned long flags;       /* MS_* for mount(2); MS_BIND makes a bind mount */
     unsigned long propagation; /* MS_SHARED, MS_SLAVE, ... [| MS_REC], or 0 */
