@@ -43,6 +43,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -53,7 +54,7 @@ let guestTargets: [Target] = [
 
 /// Libraries and programs of the machine outside the VM.
 let hostTargets: [Target] = [
-    .target(name: "GuestInfoHost", dependencies: ["GuestInfo"], swiftSettings: common),
+    .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
     .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
@@ -61,7 +62,7 @@ let hostTargets: [Target] = [
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
-    .target(name: "DiskImage", dependencies: [], swiftSettings: common),
+    .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
@@ -82,7 +83,8 @@ let hostTargets: [Target] = [
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
-    .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
+    .testTarget(
+        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
@@ -105,6 +107,8 @@ let fuzzTargets: [Target] = [
 
 let package = Package(
     name: "tether",
+    // Named here because a target "guestinfo" would differ from the library only in case.
+    products: [.executable(name: "guestinfo", targets: ["GuestInfoTool"])],
     dependencies: embedded
         ? []
         : [

@@ -1,7 +1,7 @@
 import CLinux
 
 /// A file system to mount in the container, ready for mount(2).
-public struct ContainerMount: Equatable, Sendable {
+public struct MountStep: Equatable, Sendable {
     public var source: String?
     /// Absolute, inside the container's root.
     public var target: String
@@ -25,7 +25,7 @@ public struct ContainerMount: Equatable, Sendable {
 }
 
 /// A device node to make in the container.
-struct ContainerDevice {
+struct DeviceNode {
     var path: String
     var major: UInt32
     var minor: UInt32
@@ -36,25 +36,25 @@ struct ContainerDevice {
 /// The file systems and devices are those of the OCI runtime-spec (config-linux.md, "Default Filesystems" and "Default
 /// Devices"); their options are those that `runc spec` writes.
 enum Defaults {
-    static let mounts: [ContainerMount] = [
-        ContainerMount(source: "proc", target: "/proc", type: "proc", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV)),
-        ContainerMount(
+    static let mounts: [MountStep] = [
+        MountStep(source: "proc", target: "/proc", type: "proc", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV)),
+        MountStep(
             source: "tmpfs", target: "/dev", type: "tmpfs", flags: UInt(MS_NOSUID | MS_STRICTATIME), data: "mode=755,size=65536k"),
-        ContainerMount(
+        MountStep(
             source: "devpts", target: "/dev/pts", type: "devpts", flags: UInt(MS_NOSUID | MS_NOEXEC),
             data: "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        ContainerMount(
+        MountStep(
             source: "shm", target: "/dev/shm", type: "tmpfs", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV),
             data: "mode=1777,size=65536k"),
-        ContainerMount(source: "mqueue", target: "/dev/mqueue", type: "mqueue", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV)),
-        ContainerMount(
+        MountStep(source: "mqueue", target: "/dev/mqueue", type: "mqueue", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV)),
+        MountStep(
             source: "sysfs", target: "/sys", type: "sysfs", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY)),
     ]
 
-    static let devices: [ContainerDevice] = [
-        ContainerDevice(path: "/dev/null", major: 1, minor: 3), ContainerDevice(path: "/dev/zero", major: 1, minor: 5),
-        ContainerDevice(path: "/dev/full", major: 1, minor: 7), ContainerDevice(path: "/dev/random", major: 1, minor: 8),
-        ContainerDevice(path: "/dev/urandom", major: 1, minor: 9), ContainerDevice(path: "/dev/tty", major: 5, minor: 0),
+    static let devices: [DeviceNode] = [
+        DeviceNode(path: "/dev/null", major: 1, minor: 3), DeviceNode(path: "/dev/zero", major: 1, minor: 5),
+        DeviceNode(path: "/dev/full", major: 1, minor: 7), DeviceNode(path: "/dev/random", major: 1, minor: 8),
+        DeviceNode(path: "/dev/urandom", major: 1, minor: 9), DeviceNode(path: "/dev/tty", major: 5, minor: 0),
     ]
 
     static let links: [(path: String, target: String)] = [
@@ -66,10 +66,10 @@ enum Defaults {
     ///
     /// Ours go first, for they hold the targets of others (a volume at /dev/something); a default under a configured
     /// mount (/dev/pts where /dev is configured) goes behind it, or it would be covered.
-    static func merged(with configured: [ContainerMount]) -> [ContainerMount] {
+    static func merged(with configured: [MountStep]) -> [MountStep] {
         let targets = configured.map { normalized($0.target) }
-        var before: [ContainerMount] = []
-        var after: [ContainerMount] = []
+        var before: [MountStep] = []
+        var after: [MountStep] = []
         for mount in mounts where !targets.contains(mount.target) {
             if targets.contains(where: { $0 == "/" || mount.target.utf8.starts(with: ($0 + "/").utf8) }) {
                 after.append(mount)
@@ -81,7 +81,7 @@ enum Defaults {
     }
 
     /// Whether /dev is a file system of its own, in which devices may be made: not where the configuration binds one there.
-    static func makesDevices(_ configured: [ContainerMount]) -> Bool {
+    static func makesDevices(_ configured: [MountStep]) -> Bool {
         !configured.contains { normalized($0.target) == "/dev" && $0.type != "tmpfs" }
     }
 

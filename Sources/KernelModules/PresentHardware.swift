@@ -20,7 +20,7 @@ enum PresentHardware {
 
 extension ModuleSelection {
     /// Whether a device with this modalias gets its module.
-    func includes(_ alias: String) -> Bool {
+    public func includes(_ alias: String) -> Bool {
         switch self {
         case .all: return true
         case .storage:

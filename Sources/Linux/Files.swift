@@ -29,6 +29,17 @@ public enum Files {
         if written != bytes.count { throw SyscallError("write", path, .ioError) }
     }
 
+    /// Writes `content` to a new file and puts that in the place of `path`, so that a reader never sees half of it.
+    public static func replace(_ path: String, with content: [UInt8], mode: mode_t = 0o600) throws(SyscallError) {
+        let temporary = path + ".new"
+        let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+        let written = try attempt("write", temporary) {
+            content.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) }
+        }
+        if written != content.count { throw SyscallError("write", temporary, .ioError) }
+        try attempt("rename", path) { rename(temporary, path) }
+    }
+
     /// Makes `path` and the directories above it, as `mkdir -p` does.
     public static func makeDirectories(_ path: String, mode: mode_t = 0o755) throws(SyscallError) {
         var prefix = ""

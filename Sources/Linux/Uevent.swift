@@ -95,9 +95,4 @@ public struct UeventSocket: ~Copyable {
             }
         }
     }
-
-    /// The number of the last uevent that the kernel sent; nil where /sys does not say.
-    public static func currentSequenceNumber() -> UInt64? {
-        do throws(SyscallError) { return UInt64(try Files.readText("/sys/kernel/uevent_seqnum", limit: 64)) } catch { return nil }
-    }
 }

@@ -30,6 +30,8 @@ public enum Drain: String, Sendable, Equatable, CaseIterable {
     case grace
     /// They were still not quiet at the deadline: later output is lost.
     case deadline
+    /// tether itself crashed while the container ran: what was in its memory is lost, and the streams' totals are unknown.
+    case crash
 }
 
 /// How the container ended: the last record of a session log.
@@ -44,16 +46,17 @@ public struct ExitRecord: Sendable, Equatable {
     /// Nil if the process never started.
     public var startedAt: Timestamp?
     public var finishedAt: Timestamp?
-    public var stdout: StreamTotal
-    public var stderr: StreamTotal
+    /// Nil where it is not known (``Drain/crash``).
+    public var stdout: StreamTotal?
+    public var stderr: StreamTotal?
     public var drain: Drain
     /// What tether itself could not do.
     public var error: FailureReport?
 
     public init(
         id: String, exitCode: UInt8, signal: String? = nil, coreDumped: Bool = false, oomKilled: Bool = false,
-        startedAt: Timestamp? = nil, finishedAt: Timestamp? = nil, stdout: StreamTotal = .empty,
-        stderr: StreamTotal = .empty, drain: Drain = .eof, error: FailureReport? = nil
+        startedAt: Timestamp? = nil, finishedAt: Timestamp? = nil, stdout: StreamTotal? = .empty,
+        stderr: StreamTotal? = .empty, drain: Drain = .eof, error: FailureReport? = nil
     ) {
         self.id = id
         self.exitCode = exitCode
@@ -115,8 +118,8 @@ extension JSONWriter {
         member("oomKilled", record.oomKilled)
         if let time = record.startedAt { member("startedAt", time.text) }
         if let time = record.finishedAt { member("finishedAt", time.text) }
-        total("stdout", record.stdout)
-        total("stderr", record.stderr)
+        if let stdout = record.stdout { total("stdout", stdout) }
+        if let stderr = record.stderr { total("stderr", stderr) }
         member("drain", record.drain.rawValue)
         if let error = record.error { failure(error) }
     }

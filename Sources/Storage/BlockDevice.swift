@@ -22,6 +22,25 @@ public struct BlockDevice: Equatable, Sendable {
         self.name = name
         self.path = path
     }
+
+    /// One line for people: "/dev/sda (64 MiB, VMware Virtual disk): ext4, label containerfs, UUID …".
+    public var summary: String {
+        var about = BlockDevice.sizeText(size)
+        let product = [vendor, model].compactMap { $0 }
+        if !product.isEmpty { about += ", " + product.joined(separator: " ") }
+        if isReadOnly { about += ", read-only" }
+        return "\(path) (\(about)): \(content.summary)"
+    }
+
+    /// A size in the largest binary unit of which there is at least one, rounded down: "16 MiB".
+    static func sizeText(_ bytes: UInt64) -> String {
+        var value = bytes
+        for unit in ["B", "KiB", "MiB", "GiB"] {
+            if value < 1024 { return "\(value) \(unit)" }
+            value /= 1024
+        }
+        return "\(value) TiB"
+    }
 }
 
 /// What a probe found on a block device.
@@ -36,6 +55,33 @@ public enum DiskContent: Equatable, Sendable {
     case ambivalent(partition: PartitionEntry?)
     /// It could not be read.
     case unreadable(String)
+
+    public var filesystem: Filesystem? {
+        if case .filesystem(let filesystem, _) = self { return filesystem }
+        return nil
+    }
+
+    public var partition: PartitionEntry? {
+        switch self {
+        case .filesystem(_, let partition), .unknown(let partition), .ambivalent(let partition): partition
+        case .notProbed, .partitionTable, .unreadable: nil
+        }
+    }
+
+    /// "ext4, label containerfs, UUID …", "no known filesystem", …
+    public var summary: String {
+        let found: String
+        switch self {
+        case .notProbed: found = "not probed"
+        case .filesystem(let filesystem, _): found = filesystem.summary
+        case .partitionTable(let type): found = "partition table \(type)"
+        case .unknown: found = "no known filesystem"
+        case .ambivalent: found = "signatures of more than one filesystem"
+        case .unreadable(let cause): found = cause
+        }
+        guard let partition, !partition.summary.isEmpty else { return found }
+        return found + ", " + partition.summary
+    }
 }
 
 /// A superblock.
@@ -48,10 +94,25 @@ public struct Filesystem: Equatable, Sendable {
     public var usage: String
     /// The checksum of the superblock is wrong.
     public var hasBadChecksum = false
+
+    var summary: String {
+        var text = type
+        if let label { text += ", label " + label } else { text += ", no label" }
+        if let uuid { text += ", UUID " + uuid }
+        if hasBadChecksum { text += ", damaged (the checksum of its superblock is wrong)" }
+        return text
+    }
 }
 
 /// The entry of a partition in its table.
 public struct PartitionEntry: Equatable, Sendable {
     public var name: String?
     public var uuid: String?
+
+    var summary: String {
+        var parts: [String] = []
+        if let name { parts.append("partition label " + name) }
+        if let uuid { parts.append("partition UUID " + uuid) }
+        return parts.joined(separator: ", ")
+    }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import KernelModules
 import Linux
 
@@ -62,7 +63,8 @@ public enum Storage {
         _ request: RootfsRequest, modules: ModuleLoader, uevents: borrowing UeventSocket, interrupt: Interrupt? = nil,
         report: (StorageNote) -> Void
     ) throws(StorageError) -> BlockDevice {
-        throw StorageError(.system, "find disk", request.device.description, "this commit holds the interface only")
+        var finder = DiskFinder(request: request, modules: modules, interrupt: interrupt)
+        return try finder.find(uevents: uevents, report: report)
     }
 
     /// The second half: the filesystem's module, and mount(2) through libmount.
@@ -70,22 +72,45 @@ public enum Storage {
         _ disk: BlockDevice, _ request: RootfsRequest, modules: ModuleLoader, interrupt: Interrupt? = nil,
         report: (StorageNote) -> Void
     ) throws(StorageError) -> MountedRootfs {
-        throw StorageError(.system, "mount", disk.path, "this commit holds the interface only")
+        let options = try rootfsOptions(request)
+        let type = try mountableType(of: disk, request)
+        let deadline = Deadline.after(milliseconds: request.mountTimeout)
+        let loaded = modules.loadFilesystem(type, until: deadline, interrupt: interrupt)
+        if !loaded.loaded.isEmpty { report(StorageNote(.info, "loaded modules " + loaded.loaded.joined(separator: ", "))) }
+        for error in loaded.failures { report(StorageNote(.warning, error.description)) }
+
+        let filesystem = disk.content.filesystem
+        let object = "\(disk.path) (\(type), \(filesystem?.label.map { "label " + $0 } ?? "no label")) on \(request.target)"
+        func failure(_ kind: StorageError.Kind, _ cause: String) -> StorageError { StorageError(kind, "mount", object, cause) }
+        if loaded.wasInterrupted { throw failure(.interrupted, "interrupted while loading modules") }
+        let work = FilesystemMount(device: disk.path, name: disk.name, type: type, target: request.target, options: options)
+        let worker: Worker
+        do throws(SyscallError) { worker = try Worker.start("mount " + disk.path) { output in output.send(work.run().encoded) } } catch {
+            throw failure(.system, error.description)
+        }
+        let result = worker.wait(until: deadline, interrupt: interrupt)
+        switch result.ending {
+        case .finished: break
+        case .died(let signal): throw failure(.mountFailed, "the worker died (signal \(signal))")
+        case .timedOut(let reaped):
+            throw failure(.mountFailed, "the disk did not answer within \(request.mountTimeout) ms" + (reaped ? "" : ", and the worker hangs in the kernel"))
+        case .interrupted: throw failure(.interrupted, "interrupted while mounting")
+        }
+        switch result.messages.first.flatMap({ FilesystemMount.Outcome(encoded: $0) }) {
+        case .mounted(let readOnly):
+            let mounted = MountedRootfs(
+                device: disk.path, type: type, label: filesystem?.label, uuid: filesystem?.uuid, target: request.target, readOnly: readOnly)
+            if readOnly && options.flags & UInt(MS_RDONLY) == 0 {
+                report(StorageNote(.warning, "mounted \(object) read-only: the device does not allow writing"))
+            } else {
+                report(StorageNote(.info, "mounted \(object)" + (readOnly ? " read-only" : "")))
+            }
+            return mounted
+        case .failed(let cause):
+            // A driver that was refused is the likelier reason than what mount(2) says of it ("No such device").
+            let refused = loaded.failures.map { $0.description }.joined(separator: "; ")
+            throw failure(.mountFailed, refused.isEmpty ? cause : cause + " (" + refused + ")")
+        case nil: throw failure(.system, "the worker gave no result")
+        }
     }
-
-    /// Unmounts everything at and below `point`, the innermost first, and writes all to the disks.
-    ///
-    /// What is busy is made read-only and detached, and reported. Returns within `milliseconds`, and a little.
-    public static func unmountAll(below point: String, milliseconds: Int64) -> [UnmountFailure] {
-        [UnmountFailure(point: point, cause: "this commit holds the interface only")]
-    }
-}
-
-/// A mount point that was not unmounted cleanly.
-public struct UnmountFailure: Equatable, Sendable, CustomStringConvertible {
-    public let point: String
-    /// Why, what was done instead, and who was using it.
-    public let cause: String
-
-    public var description: String { "unmount \(point): \(cause)" }
 }
