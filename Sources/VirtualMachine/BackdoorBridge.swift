@@ -297,6 +297,9 @@ final class BackdoorBridge {
     /// with the address of the instruction, so only error code and CR2 are missing. The process then tries again.
     private func inject(_ fault: PageFault, stack: UInt64, _ entries: KernelEntries) throws(VirtualMachineError) {
         statistics.pageFaults += 1
+        log.trace("page fault for the guest", metadata: [
+            "address": "\(String(fault.address, radix: 16))", "error": "\(fault.errorCode)",
+        ])
         try client.resume(after: [
             GDBClient.writeCommand(stack, fault.errorCode.littleEndianBytes),
             try client.setRegister("cr2", fault.address),
