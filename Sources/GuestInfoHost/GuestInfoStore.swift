@@ -1,0 +1,42 @@
+/// The guestinfo variables of one VM, as its extraConfig holds them. Keys are compared without regard to ASCII case.
+///
+/// Not thread-safe: whoever serves the guest owns it.
+public final class GuestInfoStore {
+    private var values: [String: [UInt8]] = [:]
+
+    /// Called after the guest has set a variable, with the key in lower case and the new value.
+    public var onSet: ((String, [UInt8]) -> Void)?
+
+    public init(_ values: [String: [UInt8]] = [:]) {
+        for (key, value) in values { self[key] = value }
+    }
+
+    /// The host's own access: nothing is read-only, and ``onSet`` is not called. `key` is the full name, with "guestinfo.".
+    public subscript(key: String) -> [UInt8]? {
+        get { values[key.lowercased()] }
+        set { values[key.lowercased()] = newValue }
+    }
+
+    /// Every variable, sorted by key.
+    public var all: [(key: String, value: [UInt8])] {
+        values.map { (key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
+    }
+
+
+    /// `info-get`: only variables under "guestinfo." can be seen from the guest.
+    func guestGet(_ key: String) -> [UInt8]? {
+        key.lowercased().hasPrefix("guestinfo.") ? self[key] : nil
+    }
+
+    /// `info-set`: a key with a '/' belongs to the host.
+    /// - Returns: false when the guest may not write `key`.
+    func guestSet(_ key: String, _ value: [UInt8]) -> Bool {
+        let name = key.lowercased()
+        guard name.hasPrefix("guestinfo."), name.utf8.count > "guestinfo.".utf8.count, !name.utf8.contains(UInt8(ascii: "/")) else {
+            return false
+        }
+        values[name] = value
+        onSet?(name, value)
+        return true
+    }
+}
