@@ -32,11 +32,16 @@ let guestTargets: [Target] = [
     .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
     .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
-    .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "CSpawn", cSettings: c, linkerSettings: [.linkedLibrary("cap")]),
+    .target(
+        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
+        swiftSettings: guest),
+    .target(name: "CCrash", cSettings: c),
     .executableTarget(
         name: "Tether",
-        dependencies: ["CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
+        dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
@@ -49,7 +54,7 @@ let guestTargets: [Target] = [
 
 /// Libraries and programs of the machine outside the VM.
 let hostTargets: [Target] = [
-    .target(name: "GuestInfoHost", dependencies: ["GuestInfo"], swiftSettings: common),
+    .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
     .target(name: "PtraceBed", dependencies: ["CPtrace", "CLinux", "Linux", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
@@ -57,7 +62,7 @@ let hostTargets: [Target] = [
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
-    .target(name: "DiskImage", dependencies: [], swiftSettings: common),
+    .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(
         name: "VirtualMachine",
         dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
@@ -74,10 +79,12 @@ let hostTargets: [Target] = [
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
-    .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
-    .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules"], swiftSettings: common),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "Linux"], swiftSettings: common),
+    .testTarget(
+        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
+    .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),

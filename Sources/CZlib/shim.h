@@ -1,4 +1,4 @@
-/* As CLinux: <zlib.h> brings in libc types (fd_set) whose members depend on this, and two modules must not disagree. */
+/* The same view of libc as CLinux has: two modules that see its types differently do not go together. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif

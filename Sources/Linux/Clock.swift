@@ -1,4 +1,4 @@
-public import CLinux
+import CLinux
 
 /// The kernel's clocks (clock_gettime(2)).
 public enum Clock {

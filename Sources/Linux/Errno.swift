@@ -1,4 +1,4 @@
-public import CLinux
+import CLinux
 
 /// A Linux error number (errno(3)).
 public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable, CustomStringConvertible {

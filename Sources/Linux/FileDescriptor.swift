@@ -37,6 +37,26 @@ public import CLinux
         }
     }
 
+    /// Reads at most `count` bytes into a new array.
+    /// - Returns: the bytes, empty at end of file, nil when nothing is there now (EAGAIN).
+    public func read(atMost count: Int, object: @autoclosure () -> String = "") throws(SyscallError) -> [UInt8]? {
+        var failure: SyscallError?
+        var wouldBlock = false
+        let bytes = [UInt8](unsafeUninitializedCapacity: max(0, count)) { buffer, initialized in
+            do throws(SyscallError) {
+                if let taken = try read(into: UnsafeMutableRawBufferPointer(buffer), object: object()) {
+                    initialized = taken
+                } else {
+                    wouldBlock = true
+                }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return wouldBlock ? nil : bytes
+    }
+
     /// Writes at most `buffer.count` bytes (write(2)).
     /// - Returns: the number of bytes taken, nil when none can be taken now (EAGAIN).
     public func write(_ buffer: UnsafeRawBufferPointer, object: @autoclosure () -> String = "") throws(SyscallError) -> Int? {

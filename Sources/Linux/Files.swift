@@ -7,19 +7,10 @@ public enum Files {
     public static func read(_ path: String, limit: Int = 1 << 20) throws(SyscallError) -> [UInt8] {
         let file = try FileDescriptor.open(path, O_RDONLY)
         var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
-            var failure: SyscallError?
-            let count = chunk.withUnsafeMutableBytes { buffer in
-                do throws(SyscallError) { return try file.read(into: buffer, object: path) ?? 0 } catch {
-                    failure = error
-                    return 0
-                }
-            }
-            if let failure { throw failure }
-            if count == 0 { return content }
-            if content.count + count > limit { throw SyscallError("read", path, Errno(rawValue: EFBIG)) }
-            content.append(contentsOf: chunk[..<count])
+            guard let chunk = try file.read(atMost: 4096, object: path), !chunk.isEmpty else { return content }
+            if content.count + chunk.count > limit { throw SyscallError("read", path, Errno(rawValue: EFBIG)) }
+            content += chunk
         }
     }
 
@@ -36,6 +27,17 @@ public enum Files {
         let bytes = Array(text.utf8)
         let written = try attempt("write", path) { bytes.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) } }
         if written != bytes.count { throw SyscallError("write", path, .ioError) }
+    }
+
+    /// Writes `content` to a new file and puts that in the place of `path`, so that a reader never sees half of it.
+    public static func replace(_ path: String, with content: [UInt8], mode: mode_t = 0o600) throws(SyscallError) {
+        let temporary = path + ".new"
+        let file = try FileDescriptor.open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
+        let written = try attempt("write", temporary) {
+            content.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) }
+        }
+        if written != content.count { throw SyscallError("write", temporary, .ioError) }
+        try attempt("rename", path) { rename(temporary, path) }
     }
 
     /// Makes `path` and the directories above it, as `mkdir -p` does.

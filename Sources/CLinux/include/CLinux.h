@@ -41,6 +41,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "modules.h"
+#include "uevent.h"
+#include "worker.h"
+
 /* errno is a macro. */
 static inline int clinux_errno(void) { return errno; }
 
@@ -50,12 +54,39 @@ int clinux_openat(int directory, const char *path, int flags, mode_t mode);
 int clinux_fcntl_int(int fd, int command, int argument);
 int clinux_ioctl_int(int fd, unsigned long request, int argument);
 
+/* libc 2.36 has no wrapper that Swift sees for pidfd_send_signal(2). */
+int clinux_pidfd_send_signal(int pidfd, int signal);
+
+/* reboot(2) commands that libc spells as macros above INT_MAX. Powers off, or arms/disarms Ctrl-Alt-Del. */
+int clinux_power_off(void);
+int clinux_ctrl_alt_del_signals_init(void);
+
+/* A serial line's registers: TIOCSERGETLSR and TIOCOUTQ are variadic ioctl(2)s with a result. */
+int clinux_serial_unsent(int fd, int *bytes);
+int clinux_serial_transmitter_empty(int fd, int *empty);
+
+/* FIONREAD is a variadic ioctl(2) with a result: the bytes that wait in a pipe. */
+int clinux_readable_bytes(int fd, int *bytes);
+
+/* Embedded Swift has no CommandLine. The argument at `index`, or NULL behind the last. */
+const char *clinux_argument(int index);
+/* When the program started, in nanoseconds of CLOCK_MONOTONIC. */
+int64_t clinux_start_nanoseconds(void);
+
+/* malloc_trim(3) stands in a header of its own: gives the heap's free pages back to the kernel. */
+void clinux_release_free_memory(void);
+
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
 static inline int clinux_wexitstatus(int s) { return WEXITSTATUS(s); }
 static inline int clinux_wifsignaled(int s) { return WIFSIGNALED(s); }
 static inline int clinux_wtermsig(int s) { return WTERMSIG(s); }
 static inline int clinux_wcoredump(int s) { return WCOREDUMP(s) ? 1 : 0; }
+
+/* makedev(3) is a macro. */
+static inline dev_t clinux_makedev(unsigned int major_number, unsigned int minor_number) {
+    return makedev(major_number, minor_number);
+}
 
 /* File-type tests are macros (inode(7)). */
 static inline int clinux_is_directory(mode_t m) { return S_ISDIR(m); }

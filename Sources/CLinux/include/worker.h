@@ -1,0 +1,23 @@
+/* Forking a worker: a child that may block for ever on behalf of PID 1. */
+#ifndef CLINUX_WORKER_H
+#define CLINUX_WORKER_H
+
+#include <sys/types.h>
+
+/*
+ * fork(2), pidfd_open(2) and a child with default signal dispositions and an empty mask: Swift may not call fork, and
+ * libc of Debian 12 declares pidfd_open in a header that Swift cannot import beside its own.  All signals are blocked
+ * across the fork, so that no handler of the parent can run in the child.
+ * Returns 0 in the child; in the parent the process id, with a close-on-exec pidfd in *pidfd; -1 with errno on failure.
+ */
+pid_t clinux_fork_worker(int *pidfd);
+
+/* waitid(2) of a pidfd without blocking: siginfo_t is a union of macros.
+ * Returns 1 when the child was reaped (*code is CLD_EXITED, CLD_KILLED or CLD_DUMPED, *status the exit code or signal),
+ * 0 while it runs, -1 with errno on failure. */
+int clinux_reap_pidfd(int pidfd, int *code, int *status);
+
+/* pidfd_send_signal(2) has no wrapper in every libc we build with. */
+int clinux_pidfd_kill(int pidfd, int signal);
+
+#endif

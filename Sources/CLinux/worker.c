@@ -1,0 +1,51 @@
+#include "CLinux.h"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+pid_t clinux_fork_worker(int *pidfd) {
+    sigset_t all, old;
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, &old) != 0) return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct sigaction standard;
+        memset(&standard, 0, sizeof standard);
+        standard.sa_handler = SIG_DFL;
+        /* SIGKILL, SIGSTOP and libc's own two signals refuse: nothing to reset there. */
+        for (int number = 1; number < NSIG; number++) (void)sigaction(number, &standard, NULL);
+        sigset_t none;
+        sigemptyset(&none);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        return 0;
+    }
+    int saved = errno;
+    if (pid > 0) {
+        /* The child cannot be reaped before this returns, so the number is still its own. */
+        int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (fd < 0) {
+            saved = errno;
+            (void)kill(pid, SIGKILL);
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) { }
+            pid = -1;
+        } else {
+            *pidfd = fd;
+        }
+    }
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    errno = saved;
+    return pid;
+}
+
+int clinux_reap_pidfd(int pidfd, int *code, int *status) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) != 0) return -1;
+    if (info.si_pid == 0) return 0;
+    *code = info.si_code;
+    *status = info.si_status;
+    return 1;
+}
+
+int clinux_pidfd_kill(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }

@@ -1,0 +1,145 @@
+/// A step in the life of a container VM; the raw value stands in events and status.
+public enum Phase: String, Sendable, Equatable, Hashable, CaseIterable {
+    case boot, config, devices, rootfs, volumes, network, launching, running, stopping, exited, failed
+}
+
+/// Why tether could not do its work.
+public struct FailureReport: Sendable, Equatable {
+    /// The phase in which it failed.
+    public var phase: Phase
+    /// What was attempted, for example `mount`.
+    public var operation: String
+    /// What it was attempted on, for example `/dev/sda`. May be empty.
+    public var object: String
+    /// One sentence.
+    public var cause: String
+
+    public init(phase: Phase, operation: String, object: String, cause: String) {
+        self.phase = phase
+        self.operation = operation
+        self.object = object
+        self.cause = cause
+    }
+}
+
+/// How the reading of the container's output ended.
+public enum Drain: String, Sendable, Equatable, CaseIterable {
+    /// Both streams reached end of file.
+    case eof
+    /// Something still held a stream, and both were quiet for the grace period.
+    case grace
+    /// They were still not quiet at the deadline: later output is lost.
+    case deadline
+    /// tether itself crashed while the container ran: what was in its memory is lost, and the streams' totals are unknown.
+    case crash
+}
+
+/// How the container ended: the last record of a session log.
+public struct ExitRecord: Sendable, Equatable {
+    public var id: String
+    /// The process's own, 128 + signal number, or 125–127 (docs/formats.md).
+    public var exitCode: UInt8
+    /// `SIGKILL`, `SIGRTMIN+3`; nil if no signal ended the process.
+    public var signal: String?
+    public var coreDumped: Bool
+    public var oomKilled: Bool
+    /// Nil if the process never started.
+    public var startedAt: Timestamp?
+    public var finishedAt: Timestamp?
+    /// Nil where it is not known (``Drain/crash``).
+    public var stdout: StreamTotal?
+    public var stderr: StreamTotal?
+    public var drain: Drain
+    /// What tether itself could not do.
+    public var error: FailureReport?
+
+    public init(
+        id: String, exitCode: UInt8, signal: String? = nil, coreDumped: Bool = false, oomKilled: Bool = false,
+        startedAt: Timestamp? = nil, finishedAt: Timestamp? = nil, stdout: StreamTotal? = .empty,
+        stderr: StreamTotal? = .empty, drain: Drain = .eof, error: FailureReport? = nil
+    ) {
+        self.id = id
+        self.exitCode = exitCode
+        self.signal = signal
+        self.coreDumped = coreDumped
+        self.oomKilled = oomKilled
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+        self.stdout = stdout
+        self.stderr = stderr
+        self.drain = drain
+        self.error = error
+    }
+}
+
+/// What a record of the stream `event` says.
+public enum SessionEvent: Sendable, Equatable {
+    /// The first record of a VM.
+    case boot(version: String, kernel: String)
+    /// The container process runs; `pid` as PID 1 sees it.
+    case start(id: String, pid: Int32, args: [String], startedAt: Timestamp)
+    /// The last record.
+    case exit(ExitRecord)
+
+    /// One JSON object on one line, without a newline.
+    public var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        switch self {
+        case .boot(let version, let kernel):
+            writer.member("event", "boot")
+            writer.member("version", version)
+            writer.member("kernel", kernel)
+        case .start(let id, let pid, let args, let startedAt):
+            writer.member("event", "start")
+            writer.member("id", id)
+            writer.member("pid", Int64(pid))
+            writer.key("args")
+            writer.beginArray()
+            for argument in args { writer.string(argument) }
+            writer.endArray()
+            writer.member("startedAt", startedAt.text)
+        case .exit(let record):
+            writer.member("event", "exit")
+            writer.member("id", record.id)
+            writer.exitMembers(record)
+        }
+        writer.endObject()
+        return writer.bytes
+    }
+}
+
+extension JSONWriter {
+    /// The members that the exit record and the status share, without `id`.
+    mutating func exitMembers(_ record: ExitRecord) {
+        member("exitCode", Int64(record.exitCode))
+        if let signal = record.signal { member("signal", signal) }
+        member("coreDumped", record.coreDumped)
+        member("oomKilled", record.oomKilled)
+        if let time = record.startedAt { member("startedAt", time.text) }
+        if let time = record.finishedAt { member("finishedAt", time.text) }
+        if let stdout = record.stdout { total("stdout", stdout) }
+        if let stderr = record.stderr { total("stderr", stderr) }
+        member("drain", record.drain.rawValue)
+        if let error = record.error { failure(error) }
+    }
+
+    mutating func total(_ name: String, _ total: StreamTotal) {
+        key(name)
+        beginObject()
+        key("bytes")
+        integer(total.bytes)
+        member("sha256", total.sha256)
+        endObject()
+    }
+
+    mutating func failure(_ report: FailureReport) {
+        key("error")
+        beginObject()
+        member("phase", report.phase.rawValue)
+        member("operation", report.operation)
+        member("object", report.object)
+        member("cause", report.cause)
+        endObject()
+    }
+}

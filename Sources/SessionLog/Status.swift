@@ -1,0 +1,69 @@
+/// The value of `guestinfo.tether.status` (docs/formats.md, "Status").
+public struct Status: Sendable, Equatable {
+    /// How long a phase took, in microseconds of the monotonic clock.
+    public struct Timing: Sendable, Equatable {
+        public var phase: Phase
+        public var microseconds: Int64
+
+        public init(phase: Phase, microseconds: Int64) {
+            self.phase = phase
+            self.microseconds = microseconds
+        }
+    }
+
+    public var phase: Phase
+    /// The container's id, once the configuration is read.
+    public var id: String?
+    /// The container process, as PID 1 sees it, while it runs.
+    public var pid: Int32?
+    public var startedAt: Timestamp?
+    /// How the container ended; its own `id`, `startedAt` and `error` give way to the ones beside it.
+    public var exit: ExitRecord?
+    public var error: FailureReport?
+    /// The phases that are over, in order.
+    public var timings: [Timing]
+    /// Microseconds since PID 1's first instruction.
+    public var totalMicroseconds: Int64
+
+    public init(
+        phase: Phase, id: String? = nil, pid: Int32? = nil, startedAt: Timestamp? = nil, exit: ExitRecord? = nil,
+        error: FailureReport? = nil, timings: [Timing] = [], totalMicroseconds: Int64 = 0
+    ) {
+        self.phase = phase
+        self.id = id
+        self.pid = pid
+        self.startedAt = startedAt
+        self.exit = exit
+        self.error = error
+        self.timings = timings
+        self.totalMicroseconds = totalMicroseconds
+    }
+
+    /// One JSON object on one line.
+    public var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("phase", phase.rawValue)
+        if let id = id ?? exit?.id { writer.member("id", id) }
+        if let pid { writer.member("pid", Int64(pid)) }
+        if var exit {
+            exit.startedAt = startedAt ?? exit.startedAt
+            exit.error = error ?? exit.error
+            writer.exitMembers(exit)
+        } else {
+            if let startedAt { writer.member("startedAt", startedAt.text) }
+            if let error { writer.failure(error) }
+        }
+        writer.key("timings")
+        writer.beginObject()
+        for timing in timings {
+            writer.key(timing.phase.rawValue)
+            writer.thousandths(timing.microseconds)
+        }
+        writer.key("total")
+        writer.thousandths(totalMicroseconds)
+        writer.endObject()
+        writer.endObject()
+        return writer.bytes
+    }
+}

@@ -1,0 +1,27 @@
+import Linux
+import SessionLog
+
+/// Why tether ends the VM without the container having run to its own end.
+struct Failure: Error {
+    let operation: String
+    let object: String
+    let cause: String
+    /// 125: tether could not do it; 126 and 127: the container's command.
+    let exitCode: UInt8
+
+    init(_ operation: String, _ object: String, _ cause: String, exitCode: UInt8 = 125) {
+        self.operation = operation
+        self.object = object
+        self.cause = cause
+        self.exitCode = exitCode
+    }
+
+    init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno.description) }
+
+    /// "mount /dev/sda: Structure needs cleaning"
+    var description: String { object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)" }
+
+    func report(in phase: Phase) -> FailureReport {
+        FailureReport(phase: phase, operation: operation, object: object, cause: cause)
+    }
+}

@@ -1,0 +1,50 @@
+import CLinux
+import Linux
+import SessionLog
+
+/// What PID 1 does when it was started anew after it crashed: says so everywhere, stops the container, powers off.
+enum Recovery {
+    /// - Parameters:
+    ///   - arguments: what the crash handler passed: the signal's number, the address in hexadecimal, the sender's PID.
+    static func run(_ arguments: [String], started: Int64) -> Never {
+        let diagnostics = Diagnostics(path: Boot.diagnosticsPort)
+        let state = RecoveryState.load()
+        let phase = state?.phase ?? .boot
+        diagnostics.phase = phase.rawValue
+        let cause = describe(arguments)
+        diagnostics.error("tether crashed: \(cause)")
+
+        let status = StatusReporter(started: started, diagnostics: diagnostics)
+        status.id = state?.id
+        status.startedAt = state?.startedAt
+        status.host = HostStore.open(diagnostics)
+        let failure = FailureReport(phase: phase, operation: "run", object: "PID 1", cause: cause)
+
+        if let state, state.processID > 0 { stopContainer(state.processID, diagnostics) }
+        // The counts and digests died with the old memory. Saying nothing of them states that they are not known.
+        let record = ExitRecord(
+            id: state?.id ?? "", exitCode: 125, startedAt: state?.startedAt, finishedAt: Timestamp(nanoseconds: Clock.realtime()),
+            stdout: nil, stderr: nil, drain: .crash, error: failure)
+        let log = try? SessionLogWriter(path: Boot.sessionLogPort)
+        // A record may be half written: the newline makes it garbage of its own, so that the next one is read whole.
+        log?.endInterruptedRecord()
+        Shutdown.finish(record, phase: .failed, log: log, status: status, diagnostics: diagnostics, logPatience: 10_000)
+    }
+
+    private static func describe(_ arguments: [String]) -> String {
+        let signal = arguments.first.flatMap { Int32($0) }.flatMap { Signal(rawValue: $0) }?.name ?? "a fatal signal"
+        if arguments.count > 2, let sender = Int32(arguments[2]), sender != 0 { return "\(signal) sent by pid \(sender)" }
+        return arguments.count > 1 ? "\(signal) at address 0x\(arguments[1])" : signal
+    }
+
+    /// The container process keeps running while PID 1 starts anew; nobody reads its output any more.
+    private static func stopContainer(_ process: Int32, _ diagnostics: Diagnostics) {
+        diagnostics.info("stopping the container (pid \(process)): SIGTERM, SIGKILL after 5 s")
+        if kill(process, SIGTERM) != 0 { return }
+        let deadline = Deadline.after(milliseconds: 5000)
+        while !deadline.hasPassed {
+            while let child = Children.reapOne() { if child.pid == process { return } }
+            _ = poll(nil, 0, 10)
+        }
+    }
+}

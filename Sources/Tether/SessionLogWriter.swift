@@ -1,0 +1,84 @@
+import CLinux
+import Linux
+import SessionLog
+
+/// The session log: records of the container's output and of its life, on their way to the log port.
+final class SessionLogWriter {
+    private var encoder = CRIEncoder()
+    private var digests = (stdout: StreamDigest(), stderr: StreamDigest())
+    /// When the held-back line of a stream must go out, on the monotonic clock.
+    private var partialDue: (stdout: Int64?, stderr: Int64?) = (nil, nil)
+    private let port: PortWriter
+    /// How long an unfinished line may wait for its newline, in nanoseconds.
+    var partialDelay: Int64 = 100_000_000
+
+    /// - Throws: ``SyscallError`` when the port cannot be opened.
+    init(path: String) throws(SyscallError) {
+        // 64 KiB: enough to fill the driver's buffer many times over, little enough that what is read early is soon out.
+        port = try PortWriter(path, highWater: 64 * 1024)
+    }
+
+    var descriptor: Int32 { port.descriptor }
+    var wantsToWrite: Bool { port.pending > 0 }
+    /// The port is behind: its sources should not be read now.
+    var isFull: Bool { port.isFull }
+    var pendingBytes: Int { port.pending }
+    var lastProgress: Int64 { port.lastProgress }
+    var failure: SyscallError? { port.failure }
+
+    func flush() { port.flush() }
+
+    /// Takes in output that was just read.
+    func output(_ stream: LogStream, _ bytes: UnsafeRawBufferPointer) {
+        if stream == .stdout { digests.stdout.update(bytes) } else { digests.stderr.update(bytes) }
+        let now = Clock.realtime()
+        port.append { encoder.encode(stream, bytes, at: now, into: &$0) }
+        let due = encoder.hasPartial(stream) ? Clock.monotonic() &+ partialDelay : nil
+        if stream == .stdout { partialDue.stdout = due } else { partialDue.stderr = due }
+    }
+
+    /// When ``flushDue()`` has something to do next, on the monotonic clock. While the port is full there is no hurry.
+    var nextDue: Int64? {
+        if isFull { return nil }
+        switch (partialDue.stdout, partialDue.stderr) {
+        case (nil, nil): return nil
+        case (let a?, nil): return a
+        case (nil, let b?): return b
+        case (let a?, let b?): return min(a, b)
+        }
+    }
+
+    /// Writes the unfinished lines that have waited long enough.
+    func flushDue() {
+        if isFull { return }
+        let now = Clock.monotonic()
+        if let due = partialDue.stdout, due <= now { flushPartial(.stdout) }
+        if let due = partialDue.stderr, due <= now { flushPartial(.stderr) }
+    }
+
+    /// Writes all unfinished lines: no more output comes.
+    func flushPartials() {
+        flushPartial(.stdout)
+        flushPartial(.stderr)
+    }
+
+    private func flushPartial(_ stream: LogStream) {
+        port.append { encoder.flushPartial(stream, into: &$0) }
+        if stream == .stdout { partialDue.stdout = nil } else { partialDue.stderr = nil }
+    }
+
+    /// Ends a record that another writer may have left unfinished.
+    func endInterruptedRecord() { port.append { $0.append(UInt8(ascii: "\n")) } }
+
+    func event(_ event: SessionEvent) {
+        let now = Clock.realtime()
+        port.append { encoder.encode(event, at: now, into: &$0) }
+    }
+
+    /// Length and digest of a stream until now.
+    func total(_ stream: LogStream) -> StreamTotal { stream == .stdout ? digests.stdout.total : digests.stderr.total }
+
+    /// Waits until all is out, or the port took nothing for `quietMilliseconds`.
+    /// - Returns: the bytes that are not.
+    func drain(quietMilliseconds: Int64) -> Int { port.drain(quietMilliseconds: quietMilliseconds) }
+}
