@@ -56,10 +56,10 @@ let guestTargets: [Target] = [
 let hostTargets: [Target] = [
     .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
-    .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
+    .target(name: "PtraceBed", dependencies: ["CPtrace", "CLinux", "Linux", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
         name: "guestinfo-bed",
-        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
