@@ -82,7 +82,7 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
