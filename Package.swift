@@ -55,7 +55,7 @@ let hostTargets: [Target] = [
         name: "guestinfo-bed",
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
-    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: [], swiftSettings: common),
     .target(
         name: "VirtualMachine",
@@ -76,7 +76,7 @@ let testTargets: [Target] = [
     .testTarget(name: "ContainerSpecTests", dependencies: ["ContainerSpec"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
