@@ -54,6 +54,12 @@ public struct CaptureSource: ~Copyable {
         }
     }
 
+    /// Whether bytes, or the end, can be read without waiting more than a moment.
+    public var hasInput: Bool {
+        var entry = pollfd(fd: file.rawValue, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 50) > 0
+    }
+
     /// Whether more may come after ``read()`` returned nothing: only a regular file grows.
     public var mayGrow: Bool { isRegular }
 

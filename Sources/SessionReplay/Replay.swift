@@ -105,6 +105,8 @@ public struct Replay {
     private func read(_ source: inout CaptureSource) throws(OrderedOutput.Failure) -> [UInt8] {
         do throws(ReplayError) {
             while true {
+                // The writer of a pipe may stay after the session's end.
+                if options.follow, tracker.hasEnded, !source.hasInput { return [] }
                 let chunk = try source.read()
                 if !chunk.isEmpty || !options.follow || !source.mayGrow || tracker.hasEnded { return chunk }
                 try source.waitForGrowth()
@@ -166,14 +168,13 @@ public struct Replay {
             if record.stream != .event { try put(record) }
         case .skipped(let offset, let count): try say("skipped \(count) bytes at offset \(offset): no part of a record")
         case .event(.boot, let time), .event(.start, let time), .event(.exit, let time), .unknownEvent(_, let time):
-            if isChosen(boot) { _ = timeLine.advance(to: time) }
+            if isChosen(boot), isRecentEnough(time) { _ = timeLine.advance(to: time) }
         case nil: break
         }
     }
 
     private mutating func put(_ record: CRIRecord) throws(OrderedOutput.Failure) {
-        guard isChosen(boot), options.stream == nil || options.stream == record.stream,
-            options.since.map({ record.timestamp >= $0 }) ?? true
+        guard isChosen(boot), isRecentEnough(record.timestamp), options.stream == nil || options.stream == record.stream
         else { return }
         switch options.mode {
         case .verify, .exitRecord: break
@@ -198,10 +199,12 @@ public struct Replay {
             let left = due - Clock.monotonic()
             if left <= 0 { return }
             try output.flush()
-            // Millisecond steps of poll(2) would add up in no direction: each wait aims at an absolute time.
+            // poll(2) waits whole milliseconds; aiming at an absolute time, the errors do not add up.
             _ = poll(nil, 0, Int32(clamping: min(left / 1_000_000 + 1, 60_000)))
         }
     }
+
+    private func isRecentEnough(_ time: Timestamp) -> Bool { options.since.map { time >= $0 } ?? true }
 
     private func isChosen(_ boot: Int) -> Bool { options.boot == nil || options.boot == boot }
 
