@@ -61,7 +61,7 @@ let hostTargets: [Target] = [
         name: "guestinfo-bed",
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
-    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(
         name: "VirtualMachine",
@@ -83,7 +83,7 @@ let testTargets: [Target] = [
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
