@@ -63,9 +63,13 @@ let hostTargets: [Target] = [
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
+    .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
-        dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        dependencies: [
+            "CHostProcess", "CZlib", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            .product(name: "Logging", package: "swift-log"),
+        ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
@@ -85,7 +89,8 @@ let testTargets: [Target] = [
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
+    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux"],
+        swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
 ]
