@@ -11,8 +11,13 @@ let fuzzing = Context.environment["TETHER_FUZZ"] != nil
 /// Where the toolchain keeps libswiftUnicodeDataTables.a; the Makefile finds it beside `swiftc`.
 let embeddedLibraries = Context.environment["TETHER_EMBEDDED_LIBRARIES"] ?? "/opt/swift/usr/lib/swift/embedded/x86_64-unknown-linux-gnu"
 
+// _GNU_SOURCE everywhere: clang modules that saw libc's headers with different macros define its types differently, and
+// such modules cannot be used together.
 let common: [SwiftSetting] =
-    [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")]
+    [
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+        .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+    ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
 let guest: [SwiftSetting] =
     common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
