@@ -11,8 +11,13 @@ let fuzzing = Context.environment["TETHER_FUZZ"] != nil
 /// Where the toolchain keeps libswiftUnicodeDataTables.a; the Makefile finds it beside `swiftc`.
 let embeddedLibraries = Context.environment["TETHER_EMBEDDED_LIBRARIES"] ?? "/opt/swift/usr/lib/swift/embedded/x86_64-unknown-linux-gnu"
 
+// _GNU_SOURCE everywhere: clang modules that saw libc's headers with different macros define its types differently, and
+// such modules cannot be used together.
 let common: [SwiftSetting] =
-    [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")]
+    [
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+        .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+    ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
 let guest: [SwiftSetting] =
     common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
@@ -43,6 +48,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog"],
         swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -55,16 +61,20 @@ let guestTargets: [Target] = [
 let hostTargets: [Target] = [
     .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
-    .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
+    .target(name: "PtraceBed", dependencies: ["CPtrace", "CLinux", "Linux", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
         name: "guestinfo-bed",
-        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
-    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
-    .target(name: "DiskImage", dependencies: [], swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
+    .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
-        dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        dependencies: [
+            "CHostProcess", "CZlib", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            .product(name: "Logging", package: "swift-log"),
+        ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
@@ -81,10 +91,11 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
+    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux"],
+        swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
 ]
@@ -101,6 +112,8 @@ let fuzzTargets: [Target] = [
 
 let package = Package(
     name: "tether",
+    // Named here because a target "guestinfo" would differ from the library only in case.
+    products: [.executable(name: "guestinfo", targets: ["GuestInfoTool"])],
     dependencies: embedded
         ? []
         : [

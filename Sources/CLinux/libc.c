@@ -1,6 +1,7 @@
 #include "CLinux.h"
 
 #include <linux/serial.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 
 int clinux_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
@@ -29,3 +30,5 @@ int clinux_serial_transmitter_empty(int fd, int *empty) {
 }
 
 int clinux_readable_bytes(int fd, int *bytes) { return ioctl(fd, FIONREAD, bytes); }
+
+void clinux_release_free_memory(void) { malloc_trim(0); }

@@ -3,7 +3,6 @@
  * not PID 1 of its namespace and the default actions of signals apply to it.  It holds nothing: no descriptor, no
  * capability, no way to be killed from inside.
  */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

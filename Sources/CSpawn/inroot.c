@@ -1,5 +1,4 @@
 /* Paths inside a root that the image's author controls: a symbolic link there must never lead out (openat2(2)). */
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>

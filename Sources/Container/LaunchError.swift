@@ -1,5 +1,6 @@
 import CLinux
 import CSpawn
+import ContainerSpec
 import Linux
 
 /// Why a container process was not started.

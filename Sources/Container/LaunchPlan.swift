@@ -91,7 +91,7 @@ final class LaunchPlan {
         plan.mount_count = entries.count
         if Defaults.makesDevices(mounts) {
             let devices = Defaults.devices.map {
-                cspawn_device(path: memory.string($0.path), mode: S_IFCHR | 0o666, device: clinux_makedev($0.major, $0.minor))
+                cspawn_device(path: memory.string($0.path), mode: mode_t(S_IFCHR) | 0o666, device: clinux_makedev($0.major, $0.minor))
             }
             plan.devices = memory.array(devices)
             plan.device_count = devices.count

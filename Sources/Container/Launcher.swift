@@ -7,7 +7,8 @@ import Linux
 public final class LaunchedContainer {
     private let process: ProcessDescriptor
     private let holder: ProcessDescriptor?
-    private let outputs: (stdout: FileDescriptor, stderr: FileDescriptor)
+    private let stdoutPipe: FileDescriptor
+    private let stderrPipe: FileDescriptor
 
     init(
         process: consuming ProcessDescriptor, holder: consuming ProcessDescriptor?, stdout: consuming FileDescriptor,
@@ -17,7 +18,8 @@ public final class LaunchedContainer {
         holderID = holder?.pid
         self.process = process
         self.holder = holder
-        outputs = (stdout, stderr)
+        stdoutPipe = stdout
+        stderrPipe = stderr
     }
 
     /// The container process, as PID 1 sees it.
@@ -25,8 +27,8 @@ public final class LaunchedContainer {
     /// The init of its PID namespace; nil where the process is that itself, or has no PID namespace of its own.
     public let holderID: Int32?
     /// Non-blocking read ends of the process's output.
-    public var stdout: Int32 { outputs.stdout.rawValue }
-    public var stderr: Int32 { outputs.stderr.rawValue }
+    public var stdout: Int32 { stdoutPipe.rawValue }
+    public var stderr: Int32 { stderrPipe.rawValue }
 
     /// Sends the process a signal. One that has ended needs none.
     public func signal(_ signal: Signal) { try? process.send(signal.rawValue) }
@@ -52,9 +54,11 @@ public enum Launcher {
         let ownNamespace = try mapped { () throws(SyscallError) in try FileDescriptor.open("/proc/self/ns/pid", O_RDONLY) }
         let input = try mapped { () throws(SyscallError) in try FileDescriptor.open("/dev/null", O_RDWR) }
         let (stdoutRead, stdoutWrite) = try outputPipe()
-        let (stdout, stdoutOfChild) = (FileDescriptor(owning: stdoutRead), FileDescriptor(owning: stdoutWrite))
+        let stdout = FileDescriptor(owning: stdoutRead)
+        let stdoutOfChild = FileDescriptor(owning: stdoutWrite)
         let (stderrRead, stderrWrite) = try outputPipe()
-        let (stderr, stderrOfChild) = (FileDescriptor(owning: stderrRead), FileDescriptor(owning: stderrWrite))
+        let stderr = FileDescriptor(owning: stderrRead)
+        let stderrOfChild = FileDescriptor(owning: stderrWrite)
         let deadline = Deadline.after(milliseconds: patience)
 
         var holder: ProcessDescriptor?
@@ -69,7 +73,7 @@ public enum Launcher {
             case .executed: throw abandon(started, LaunchError("start", "the namespaces' init", "it ended before it was ready"))
             case .none(let cause): throw abandon(started, LaunchError("start", "the namespaces' init", cause))
             }
-            holder = started
+            holder = consume started
         }
 
         let (reportRead, reportWrite) = try mapped { () throws(SyscallError) in try Pipe().take() }

@@ -68,6 +68,14 @@ int clinux_serial_transmitter_empty(int fd, int *empty);
 /* FIONREAD is a variadic ioctl(2) with a result: the bytes that wait in a pipe. */
 int clinux_readable_bytes(int fd, int *bytes);
 
+/* Embedded Swift has no CommandLine. The argument at `index`, or NULL behind the last. */
+const char *clinux_argument(int index);
+/* When the program started, in nanoseconds of CLOCK_MONOTONIC. */
+int64_t clinux_start_nanoseconds(void);
+
+/* malloc_trim(3) stands in a header of its own: gives the heap's free pages back to the kernel. */
+void clinux_release_free_memory(void);
+
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
 static inline int clinux_wexitstatus(int s) { return WEXITSTATUS(s); }

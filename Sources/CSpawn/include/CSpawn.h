@@ -13,6 +13,9 @@
 #ifndef CSPAWN_H
 #define CSPAWN_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* the same view of libc as CLinux has */
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/capability.h>

@@ -1,0 +1,130 @@
+# make run              installs what is missing, builds everything, and runs a sample container VM
+# make test             builds everything and runs every test
+# make iso              build/tether.iso alone
+# make debian-image     build/debian.vmdk, an image disk with a minimal Debian
+# make clean            removes build/ and .build/
+#
+# KERNEL_FLAVOUR=amd64  Debian's generic kernel (LSI Logic, AHCI, E1000) instead of the cloud flavour
+# KERNEL_ARGUMENTS=...  more arguments for the kernel command line
+# CMD=...               what `make run` runs in the VM: make run CMD="sh -c 'exit 3'"
+#
+# docs/building.md explains the steps.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+KERNEL_FLAVOUR ?= cloud-amd64
+KERNEL_ARGUMENTS ?=
+CMD ?= sh -c 'uname -a; id; mount | grep " on / "; echo "and this is stderr" >&2'
+# The one time that everything built carries: the same sources and packages give the same bytes on any day.
+SOURCE_DATE_EPOCH ?= 1735689600
+export SOURCE_DATE_EPOCH KERNEL_ARGUMENTS
+# Debian leaves these out of an ordinary user's PATH; depmod, mke2fs and others are there.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+sources := $(shell find Sources -type f) Package.swift
+kernel := build/kernel/$(KERNEL_FLAVOUR)
+tools := build/tetherctl build/guestinfo-bed
+say = @echo "==>
+
+.PHONY: run test iso tools debian-image clean packages swift
+.DEFAULT_GOAL := run
+
+# ---- What the user asks for ----------------------------------------------------------------------------------------
+
+# $(value CMD) and not $(CMD): a $ in the command is the container's shell's, not make's.
+run: build/tether.iso $(tools) build/sample.vmdk
+	@$(info ==> Running in a VM: $(value CMD))
+	@build/tetherctl run --iso build/tether.iso --image build/sample.vmdk -- $(value CMD)
+
+iso: build/tether.iso
+tools: $(tools)
+debian-image: build/debian.vmdk
+
+# Built first and as the caller, so that under sudo nothing is compiled and no file of root's is left in .build.
+test: build/tether.iso $(tools) build/sample.vmdk
+	$(say) Building the tests"
+	@swift build --build-tests
+	$(say) Running the tests"
+	@if [ "$$(id -u)" = 0 ]; then swift test --skip-build --disable-xctest; \
+	else sudo -E env "PATH=$$PATH" swift test --skip-build --disable-xctest; fi
+
+clean:
+	rm -rf build .build
+
+# ---- What the steps need -------------------------------------------------------------------------------------------
+
+packages:
+	@scripts/install-packages
+
+swift: | packages
+	@scripts/require-swift >/dev/null
+
+# ---- Programs ------------------------------------------------------------------------------------------------------
+
+# swift build leaves a program alone that has not changed, so a stamp says when it last looked.
+build/init: build/.guest
+	@[ -e $@ ] || scripts/build-guest build/guest $@
+build/.guest: $(sources) scripts/build-guest | swift
+	$(say) Building PID 1 (Embedded Swift)"
+	@mkdir -p build
+	@scripts/build-guest build/guest build/init
+	@touch $@
+
+$(tools): build/.host
+	@ln -sf host/release/$(@F) $@
+build/.host: $(sources) | swift
+	$(say) Building tetherctl and guestinfo-bed"
+	@mkdir -p build
+	@swift build -c release --scratch-path build/host --product tetherctl
+	@swift build -c release --scratch-path build/host --product guestinfo-bed
+	@touch $@
+
+# ---- The ISO -------------------------------------------------------------------------------------------------------
+
+$(kernel)/vmlinuz: iso/fetch-kernel | packages
+	$(say) Fetching Debian's kernel, flavour $(KERNEL_FLAVOUR)"
+	@iso/fetch-kernel $(KERNEL_FLAVOUR) $(kernel)
+	@touch $@
+
+build/modules-$(KERNEL_FLAVOUR).cpio.zst: $(kernel)/vmlinuz iso/modules iso/make-modules iso/make-cpio
+	$(say) Packing the kernel modules"
+	@iso/make-modules $(kernel) $@
+
+build/init.cpio.zst: build/init iso/make-initramfs iso/make-cpio
+	$(say) Packing the initramfs"
+	@iso/make-initramfs build/init $@
+
+# Changes when another kernel or command line is asked for than that of the last run.
+build/.kernel: FORCE
+	@mkdir -p build
+	@echo "$(KERNEL_FLAVOUR) $$KERNEL_ARGUMENTS" | cmp -s - $@ || echo "$(KERNEL_FLAVOUR) $$KERNEL_ARGUMENTS" >$@
+FORCE:
+
+# Both parts in one file, and the kernel beside it, also for booting without the ISO (qemu -kernel -initrd).
+build/initramfs: build/init.cpio.zst build/modules-$(KERNEL_FLAVOUR).cpio.zst build/.kernel
+	@cat build/init.cpio.zst build/modules-$(KERNEL_FLAVOUR).cpio.zst >$@
+	@ln -sfn $(KERNEL_FLAVOUR)/vmlinuz build/kernel/vmlinuz
+
+build/tether.iso: build/initramfs iso/cmdline iso/make-iso
+	$(say) Making $@"
+	@iso/make-iso $(kernel)/vmlinuz build/initramfs $@
+
+# ---- Image disks ---------------------------------------------------------------------------------------------------
+
+imaging := $(wildcard Sources/DiskImage/*) | build/tetherctl
+
+build/sample.vmdk: scripts/make-busybox-root $(imaging)
+	$(say) Making $@: an image disk with Debian's busybox"
+	@scripts/make-busybox-root build/busybox-root
+	@build/tetherctl image --from build/busybox-root --label containerfs --output $@
+
+build/debian.tar: scripts/packages | packages
+	$(say) Making a minimal Debian root file system"
+	@mmdebstrap --quiet --variant=minbase bookworm $@
+
+build/debian.vmdk: build/debian.tar $(imaging)
+	$(say) Making $@"
+	@build/tetherctl image --from build/debian.tar --label containerfs --output $@

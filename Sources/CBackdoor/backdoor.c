@@ -1,1 +1,0 @@
-int cbackdoor_placeholder(void) { return 0; }

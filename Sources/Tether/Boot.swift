@@ -1,0 +1,225 @@
+import CCrash
+import CLinux
+import Container
+import ContainerSpec
+import KernelModules
+import Linux
+import SessionLog
+import Storage
+
+/// The life of a container VM, phase by phase.
+final class Boot {
+    static let version = "0.1.0"
+    static let diagnosticsPort = "/dev/ttyS1"
+    static let sessionLogPort = "/dev/ttyS2"
+    static let configurationKey = "guestinfo.tether.config"
+    /// The largest configuration taken, decoded; the host's values end at 1 MiB, before decompression.
+    static let configurationLimit = 2 << 20
+
+    private let started: Int64
+    private let diagnostics: Diagnostics
+    private let status: StatusReporter
+    private var log: SessionLogWriter?
+    private var spec: ContainerSpec?
+
+    /// - Parameter started: PID 1's first instruction, on the monotonic clock.
+    init(started: Int64) {
+        self.started = started
+        // Before anything that can fail: the failure needs a port to be told on, and the port needs /dev.
+        var mountFailure: SyscallError?
+        do throws(SyscallError) { try EarlyMounts.mountAll() } catch { mountFailure = error }
+        diagnostics = Diagnostics(path: Boot.diagnosticsPort)
+        status = StatusReporter(started: started, diagnostics: diagnostics)
+        if let mountFailure { fail(Failure(mountFailure)) }
+    }
+
+    func run() -> Never {
+        do throws(Failure) {
+            let stops = try prepare()
+            try connect()
+            let spec = try readConfiguration()
+            self.spec = spec
+            let modules = try loadDrivers(stops)
+            try mountRootfs(spec, modules, stops)
+            try runContainer(spec, stops)
+        } catch {
+            fail(error)
+        }
+        // runContainer ends the VM; the compiler cannot know.
+        Shutdown.powerOff()
+    }
+
+    // MARK: Phases
+
+    /// boot: protects PID 1 from crashes, signals and the out-of-memory killer.
+    private func prepare() throws(Failure) -> StopRequests {
+        if ccrash_install("/proc/self/exe", 0, diagnostics.descriptor) != 0 { diagnostics.warning("crash handler not installed") }
+        // Ctrl-Alt-Del then comes as SIGINT, and so as a request to stop, instead of a reset.
+        _ = clinux_ctrl_alt_del_signals_init()
+        do throws(SyscallError) { try Files.write("-1000", to: "/proc/self/oom_score_adj") } catch { diagnostics.warning(error.description) }
+        detachStandardDescriptors()
+        let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
+        if kernel.debug { diagnostics.level = .debug }
+        for word in kernel.notUnderstood { diagnostics.warning("kernel argument not understood: \(word)") }
+        diagnostics.info("tether \(Boot.version) on Linux \(String(cString: clinux_kernel_release()))")
+        return try mapped { () throws(SyscallError) in try StopRequests() }
+    }
+
+    /// boot: the way to the host and the session log; without either there is nobody to work for.
+    private func connect() throws(Failure) {
+        status.host = HostStore.open(diagnostics)
+        status.publish()
+        let log = try mapped { () throws(SyscallError) in try SessionLogWriter(path: Boot.sessionLogPort) }
+        self.log = log
+        log.event(.boot(version: Boot.version, kernel: String(cString: clinux_kernel_release())))
+    }
+
+    /// config: what to run.
+    private func readConfiguration() throws(Failure) -> ContainerSpec {
+        status.enter(.config)
+        guard let host = status.host else {
+            throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
+        }
+        guard let bytes = try host.decoded(Boot.configurationKey, limit: Boot.configurationLimit) else {
+            throw Failure("read", Boot.configurationKey, "the host has no configuration for this VM")
+        }
+        var warnings: [SpecIssue] = []
+        let spec: ContainerSpec
+        do throws(SpecError) { spec = try ContainerSpec.decode(bytes, warnings: &warnings) } catch {
+            throw Failure("decode", Boot.configurationKey, Boot.bounded(error.description))
+        }
+        for warning in warnings { diagnostics.warning("configuration: \(warning.description)") }
+        if spec.tether.debug { diagnostics.level = .debug }
+        status.id = spec.tether.id
+        log?.partialDelay = spec.tether.log.partialFlushMilliseconds &* 1_000_000
+        diagnostics.info("configuration of \(bytes.count) bytes: \(spec.tether.id)")
+        clinux_release_free_memory()
+        return spec
+    }
+
+    /// devices: drivers for what this machine has.
+    private func loadDrivers(_ stops: StopRequests) throws(Failure) -> ModuleLoader {
+        status.enter(.devices)
+        let modules: ModuleLoader
+        do throws(ModuleError) { modules = try ModuleLoader() } catch { throw Failure(error.operation, error.object, error.cause) }
+        let report = modules.loadForPresentHardware(.all, until: .after(milliseconds: 30_000), interrupt: stops.interrupt)
+        if !report.loaded.isEmpty { diagnostics.info("loaded modules \(report.loaded.joined(separator: ", "))") }
+        // A driver that fails may not be one that is needed; if it is, the disk will be missed by name.
+        for failure in report.failures { diagnostics.warning(failure.description) }
+        do throws(SyscallError) { try stops.watchPowerButton() } catch { diagnostics.warning("no power button: \(error.description)") }
+        return modules
+    }
+
+    /// rootfs: the image disk.
+    private func mountRootfs(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) {
+        status.enter(.rootfs)
+        let settings = spec.tether.rootfs
+        var request = RootfsRequest(device: DiskSpecifier(settings.device), type: settings.type, options: settings.options, target: Shutdown.rootfs)
+        request.deviceTimeout = settings.timeoutSeconds &* 1000
+        let uevents = try mapped { () throws(SyscallError) in try UeventSocket() }
+        do throws(StorageError) {
+            _ = try Storage.mountRootfs(request, modules: modules, uevents: uevents, interrupt: stops.interrupt) { note in
+                switch note.severity {
+                case .debug: diagnostics.debug(note.text)
+                case .info: diagnostics.info(note.text)
+                case .warning: diagnostics.warning(note.text)
+                }
+            }
+        } catch {
+            throw Failure(error.operation, error.object, Boot.bounded(error.cause))
+        }
+    }
+
+    /// launching, running, stopping, exited.
+    private func runContainer(_ spec: ContainerSpec, _ stops: StopRequests) throws(Failure) -> Never {
+        guard let log else { throw Failure("write", "session log", "the port is not open") }
+        status.enter(.launching)
+        RecoveryState(id: spec.tether.id, phase: .launching, startedAt: nil, processID: 0).save()
+        let container: LaunchedContainer
+        do throws(LaunchError) {
+            container = try Launcher.launch(spec, root: Shutdown.rootfs, interrupt: stops.interrupt)
+        } catch {
+            throw Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)
+        }
+        let startedAt = Timestamp(nanoseconds: Clock.realtime())
+        RecoveryState(id: spec.tether.id, phase: .running, startedAt: startedAt, processID: container.processID).save()
+        status.pid = container.processID
+        status.startedAt = startedAt
+        log.event(.start(id: spec.tether.id, pid: container.processID, args: Boot.bounded(spec.process.args), startedAt: startedAt))
+        status.enter(.running)
+
+        let limits = Supervisor.Limits(
+            stopSignal: spec.tether.stop.signal, stopTimeout: spec.tether.stop.timeoutSeconds &* 1000,
+            drainGrace: spec.tether.drain.graceMilliseconds, drainDeadline: spec.tether.drain.deadlineSeconds &* 1000)
+        let outcome = try mapped { () throws(SyscallError) in
+            let supervisor = try Supervisor(container, stops: stops, limits: limits, log: log, diagnostics: diagnostics) {
+                self.status.enter(.stopping)
+            }
+            return try supervisor.run()
+        }
+        let record = ExitRecord(
+            id: spec.tether.id, exitCode: UInt8(clamping: outcome.end.exitCode),
+            signal: outcome.end.signal.flatMap { Signal(rawValue: $0) }?.name, coreDumped: outcome.end.coreDumped,
+            oomKilled: outcome.oomKilled, startedAt: startedAt, finishedAt: Timestamp(nanoseconds: outcome.finishedAt),
+            stdout: log.total(.stdout), stderr: log.total(.stderr), drain: outcome.drain)
+        Shutdown.finish(
+            record, phase: .exited, log: log, status: status, diagnostics: diagnostics, logPatience: limits.drainDeadline)
+    }
+
+    // MARK: Failure
+
+    /// Says in all three places what failed, and ends the VM.
+    private func fail(_ failure: Failure) -> Never {
+        diagnostics.error(failure.description)
+        let record = ExitRecord(
+            id: status.id ?? "", exitCode: failure.exitCode, startedAt: status.startedAt,
+            finishedAt: Timestamp(nanoseconds: Clock.realtime()), stdout: log?.total(.stdout) ?? .empty,
+            stderr: log?.total(.stderr) ?? .empty, error: failure.report(in: status.phase))
+        Shutdown.finish(
+            record, phase: .failed, log: log, status: status, diagnostics: diagnostics,
+            logPatience: (spec?.tether.drain.deadlineSeconds ?? 30) &* 1000)
+    }
+
+    private func mapped<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(Failure) -> Result {
+        do throws(SyscallError) { return try body() } catch { throw Failure(error) }
+    }
+
+    /// What the kernel gave as descriptors 0 to 2 is the console, and a write to a console can block.
+    private func detachStandardDescriptors() {
+        do throws(SyscallError) {
+            let null = try FileDescriptor.open("/dev/null", O_RDWR)
+            for number in Int32(0)...2 { try attempt("dup2", "/dev/null") { dup2(null.rawValue, number) } }
+        } catch {
+            diagnostics.warning(error.description)
+        }
+    }
+
+    /// A text short enough for every place it goes to: the status must stay below what guestinfo takes.
+    private static func bounded(_ text: String) -> String {
+        text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self) + "…"
+    }
+
+    /// Arguments short enough for one record.
+    private static func bounded(_ arguments: [String]) -> [String] {
+        var result: [String] = []
+        var room = 4096
+        for argument in arguments {
+            room -= argument.utf8.count + 4
+            if room < 0 { return result + ["…"] }
+            result.append(argument)
+        }
+        return result
+    }
+}
+
+extension DiskSpecifier {
+    fileprivate init(_ device: DeviceSpecifier) {
+        switch device {
+        case .label(let value): self = .label(value)
+        case .uuid(let value): self = .uuid(value)
+        case .partitionLabel(let value): self = .partLabel(value)
+        case .partitionUUID(let value): self = .partUUID(value)
+        case .path(let value): self = .path(value)
+        }
+    }
+}

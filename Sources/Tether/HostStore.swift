@@ -1,0 +1,49 @@
+import CLinux
+import GuestInfo
+import Linux
+
+/// The host's key-value store, once the backdoor has proved to answer.
+final class HostStore {
+    private let client = GuestInfoClient(port: HardwarePort())
+
+    private init() {}
+
+    /// Looks whether this is a VMware machine, and tries the backdoor in a child that may die of it.
+    /// - Returns: nil when it is none or nothing answers; why stands on the diagnostics port.
+    static func open(_ diagnostics: Diagnostics) -> HostStore? {
+        let verdict = Platform.current().verdict
+        guard case .vmware = verdict else {
+            diagnostics.error("no guestinfo: \(verdict.description)")
+            return nil
+        }
+        let outcome = Probe.run()
+        guard outcome == .answered else {
+            diagnostics.error("no guestinfo: \(verdict.description), but \(outcome.description)")
+            return nil
+        }
+        diagnostics.debug("guestinfo: \(verdict.description)")
+        return HostStore()
+    }
+
+    /// Writes a value.
+    /// - Returns: why the host did not take it; nil when it did.
+    func set(_ key: String, _ value: [UInt8]) -> String? {
+        do throws(GuestInfoError) {
+            try client.set(key, value)
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    /// Reads a value and undoes its encoding.
+    /// - Returns: nil when the host has none.
+    func decoded(_ key: String, limit: Int) throws(Failure) -> [UInt8]? {
+        do throws(GuestInfoError) { return try client.getDecoded(key, limit: limit) } catch {
+            throw Failure(error.operation, error.object, error.cause.description)
+        }
+    }
+
+    /// A line for the host's own log of this VM (vmware.log). Lost without harm.
+    func log(_ line: String) { try? client.log("tether: " + line) }
+}

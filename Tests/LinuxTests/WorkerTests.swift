@@ -1,0 +1,147 @@
+import CLinux
+import Testing
+
+@testable import Linux
+
+@Suite("Worker", .serialized) struct WorkerTests {
+    /// The read end of a pipe with one byte in it, and nothing to come.
+    private func readableDescriptor() throws -> FileDescriptor {
+        let (read, write) = try Pipe().take()
+        var byte: UInt8 = 1
+        #expect(CLinux.write(write, &byte, 1) == 1)
+        // The write end stays open until the tests end: at end-of-file the descriptor would be readable for ever.
+        return FileDescriptor(owning: read)
+    }
+
+    @Test func itsMessagesArriveInOrder() throws {
+        let big = [UInt8](repeating: 0xFF, count: 40_000)
+        let worker = try Worker.start("count") { output in
+            output.send([1])
+            output.send([])
+            output.send(big)
+        }
+        let result = worker.wait(until: .after(milliseconds: 10_000))
+        #expect(result.ending == .finished)
+        #expect(result.messages == [[1], [], big])
+    }
+
+    @Test func aWorkerThatHangsIsKilledAtTheDeadlineAndReaped() throws {
+        let start = Clock.monotonic()
+        let worker = try Worker.start("hang") { output in
+            output.send([7])
+            while true { pause() }
+        }
+        let pid = worker.processID
+        let result = worker.wait(until: .after(milliseconds: 100))
+        #expect(result.ending == .timedOut(reaped: true))
+        #expect(result.messages == [[7]])
+        #expect(kill(pid, 0) == -1 && clinux_errno() == ESRCH)
+        #expect(Clock.monotonic() - start < 5_000_000_000)
+    }
+
+    @Test func aWorkerThatDiesIsTold() throws {
+        let worker = try Worker.start("die") { output in
+            output.send([1, 2])
+            _ = kill(getpid(), SIGKILL)
+        }
+        let result = worker.wait(until: .after(milliseconds: 10_000))
+        #expect(result.ending == .died(signal: SIGKILL))
+        #expect(result.messages == [[1, 2]])
+    }
+
+    @Test func aWorkerThatExitsBeforeItsEndHasNotFinished() throws {
+        let worker = try Worker.start("exit") { _ in _exit(0) }
+        #expect(worker.wait(until: .after(milliseconds: 10_000)).ending == .died(signal: 0))
+    }
+
+    @Test func aWorkerThatSaysTooMuchIsStopped() throws {
+        let worker = try Worker.start("flood", limit: 100_000) { output in
+            while true { output.send([UInt8](repeating: 1, count: 1000)) }
+        }
+        let result = worker.wait(until: .after(milliseconds: 10_000))
+        #expect(result.ending == .died(signal: SIGKILL))
+        #expect(result.messages.count <= 100)
+    }
+
+    @Test func anInterruptEndsTheWait() throws {
+        let readable = try readableDescriptor()
+        let worker = try Worker.start("hang") { _ in while true { pause() } }
+        let result = worker.wait(until: .after(milliseconds: 10_000), interrupt: Interrupt(descriptor: readable.rawValue))
+        #expect(result.ending == .interrupted(reaped: true))
+    }
+
+    @Test func anInterruptThatIsNotMeantIsAskedAndTheWaitGoesOn() throws {
+        let readable = try readableDescriptor()
+        let descriptor = readable.rawValue
+        var asked = 0
+        let worker = try Worker.start("work") { output in
+            usleep(50_000)
+            output.send([9])
+        }
+        let result = worker.wait(
+            until: .after(milliseconds: 10_000),
+            interrupt: Interrupt(descriptor: descriptor) {
+                asked += 1
+                var byte: UInt8 = 0
+                _ = read(descriptor, &byte, 1)
+                return false
+            })
+        #expect(result.ending == .finished)
+        #expect(result.messages == [[9]])
+        #expect(asked == 1)
+    }
+
+    @Test func anEventLoopCanStepIt() throws {
+        var worker = try Worker.start("step") { output in output.send([3]) }
+        var result: WorkerResult?
+        let deadline = Deadline.after(milliseconds: 10_000)
+        while result == nil && !deadline.hasPassed {
+            var watched = pollfd(fd: worker.descriptor, events: Int16(POLLIN), revents: 0)
+            _ = poll(&watched, 1, deadline.pollTimeout)
+            result = worker.step()
+        }
+        #expect(result?.ending == .finished)
+        #expect(result?.messages == [[3]])
+    }
+
+    @Test func itsSignalsAreDefaultAndUnblocked() throws {
+        let worker = try Worker.start("signals") { output in
+            var blocked = sigset_t()
+            _ = sigprocmask(SIG_BLOCK, nil, &blocked)
+            output.send([sigismember(&blocked, SIGTERM) == 0 ? 1 : 0])
+            _ = kill(getpid(), SIGTERM)
+        }
+        let result = worker.wait(until: .after(milliseconds: 10_000))
+        #expect(result.messages == [[1]])
+        #expect(result.ending == .died(signal: SIGTERM))
+    }
+}
+
+@Suite("Fields") struct FieldCodingTests {
+    @Test func everyKindComesBack() {
+        var encoder = FieldEncoder()
+        encoder.append("text \u{0} ü")
+        encoder.append(Int64.min)
+        encoder.append(true)
+        encoder.append(nil as String?)
+        encoder.append("" as String?)
+        var decoder = FieldDecoder(encoder.bytes)
+        #expect(decoder.text() == "text \u{0} ü")
+        #expect(decoder.number() == Int64.min)
+        #expect(decoder.flag() == true)
+        #expect(decoder.optionalText() == .some(nil))
+        #expect(decoder.optionalText() == .some(""))
+        #expect(decoder.isAtEnd)
+    }
+
+    @Test func inputThatEndsEarlyIsRefusedAtEveryLength() {
+        var encoder = FieldEncoder()
+        encoder.append("abc")
+        for count in 0..<encoder.bytes.count {
+            var decoder = FieldDecoder(Array(encoder.bytes.prefix(count)))
+            #expect(decoder.text() == nil)
+        }
+        var huge = FieldDecoder([0xFF, 0xFF, 0xFF, 0xFF, 1])
+        #expect(huge.field() == nil)
+    }
+}
