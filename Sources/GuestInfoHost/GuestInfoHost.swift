@@ -284,9 +284,8 @@ public final class GuestInfoHost {
             return .checkpoint
         case .failure:
             return []
-        case .newCookie:
-            channels[id]?.cookieHigh = nextCookie()
-            channels[id]?.cookieLow = nextCookie()
+        case .forget:
+            channels[id] = nil
             return []
         }
     }
