@@ -88,7 +88,9 @@ let hostTargets: [Target] = [
 
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
+    .testTarget(
+        name: "GuestInfoTests",
+        dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
