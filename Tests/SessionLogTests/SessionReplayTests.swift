@@ -44,7 +44,9 @@ import Testing
         }
         let missing = "tetherctl: the exit record is missing: the capture is incomplete\n"
         #expect(try said(#"{"event":"oom","more":1}"#) == missing)
-        #expect(try said(#"{"event":"exit","id":"x"#) == "tetherctl: the event of 2026-01-02T03:04:05.678901234Z cannot be read\n" + missing)
+        #expect(
+            try said(#"{"event":"exit","id":"x"#)
+                == "tetherctl: the event of 2026-01-02T03:04:05.678901234Z cannot be read\n" + missing)
         #expect(try said(#"{"event":"exit","id":"x"}"#).contains("cannot be read"))
     }
 
