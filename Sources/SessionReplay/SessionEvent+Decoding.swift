@@ -11,6 +11,13 @@ extension SessionEvent {
         guard let event = try? JSONDecoder().decode(EventMembers.self, from: Data(json)).sessionEvent else { return nil }
         self = event
     }
+
+    /// Whether `json` is an event of a name that this version does not know: no damage, only news.
+    static func isUnknown(json: [UInt8]) -> Bool {
+        struct Name: Decodable { var event: String }
+        guard let name = try? JSONDecoder().decode(Name.self, from: Data(json)).event else { return false }
+        return !["boot", "start", "exit"].contains(name)
+    }
 }
 
 /// The members of every event, as they stand in the JSON text.
@@ -104,6 +111,9 @@ extension ExitRecord {
         case .deadline: lines.append("drain      deadline: later output is lost")
         case .crash: lines.append("drain      crash: tether itself crashed, and lost what it held")
         }
-        return lines.map { $0.filter { !$0.isNewline } + "\n" }.joined()
+        return lines.map { line in
+            // What came over the wire may hold anything, also what would upset a terminal.
+            String(String.UnicodeScalarView(line.unicodeScalars.filter { $0.properties.generalCategory != .control })) + "\n"
+        }.joined()
     }
 }
