@@ -73,7 +73,7 @@ let hostTargets: [Target] = [
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "CZlib", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
