@@ -56,16 +56,20 @@ let guestTargets: [Target] = [
 let hostTargets: [Target] = [
     .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
-    .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
+    .target(name: "PtraceBed", dependencies: ["CPtrace", "CLinux", "Linux", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
         name: "guestinfo-bed",
-        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
-    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
+    .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
-        dependencies: ["GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        dependencies: [
+            "CHostProcess", "CZlib", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            .product(name: "Logging", package: "swift-log"),
+        ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
@@ -82,10 +86,11 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfoHost"], swiftSettings: common),
+    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux"],
+        swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
 ]
