@@ -11,8 +11,13 @@ let fuzzing = Context.environment["TETHER_FUZZ"] != nil
 /// Where the toolchain keeps libswiftUnicodeDataTables.a; the Makefile finds it beside `swiftc`.
 let embeddedLibraries = Context.environment["TETHER_EMBEDDED_LIBRARIES"] ?? "/opt/swift/usr/lib/swift/embedded/x86_64-unknown-linux-gnu"
 
+// _GNU_SOURCE everywhere: clang modules that saw libc's headers with different macros define its types differently, and
+// such modules cannot be used together.
 let common: [SwiftSetting] =
-    [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")]
+    [
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+        .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+    ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
 let guest: [SwiftSetting] =
     common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
@@ -30,7 +35,8 @@ let guestTargets: [Target] = [
     .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: guest),
     .target(name: "CBackdoor", cSettings: c),
     .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
-    .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest,
+        linkerSettings: [.linkedLibrary("m")]),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
@@ -56,12 +62,12 @@ let guestTargets: [Target] = [
 let hostTargets: [Target] = [
     .target(name: "GuestInfoHost", dependencies: ["CZlib", "GuestInfo"], swiftSettings: common),
     .target(name: "CPtrace", cSettings: c),
-    .target(name: "PtraceBed", dependencies: ["CPtrace", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
+    .target(name: "PtraceBed", dependencies: ["CPtrace", "CLinux", "Linux", "GuestInfo", "GuestInfoHost"], swiftSettings: common),
     .executableTarget(
         name: "guestinfo-bed",
-        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
-    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux"], swiftSettings: common),
+    .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
@@ -82,12 +88,14 @@ let hostTargets: [Target] = [
 
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
+    .testTarget(
+        name: "GuestInfoTests",
+        dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
-    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux"], swiftSettings: common),
+    .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux"],
         swiftSettings: common),

@@ -113,20 +113,25 @@ public struct DiskImage: Sendable {
         }
         if filesystem.labelLimit == 0 && !label.isEmpty && !partitioned {
             throw DiskImageError(
-                "label", label, "\(filesystem.rawValue) cannot hold a label: put it into a partition (--partition gpt, PARTLABEL=\(label)) or give none")
+                "label", label,
+                "\(filesystem.rawValue) cannot hold a label: put it into a partition (--partition gpt, PARTLABEL=\(label)) or give none")
         }
         if filesystem.labelLimit > 0 && bytes > filesystem.labelLimit {
             throw DiskImageError("label", label, "it has \(bytes) bytes, and \(filesystem.rawValue) holds \(filesystem.labelLimit)")
         }
-        if partitioned && label.utf16.count > 36 { throw DiskImageError("label", label, "the name of a partition has at most 36 characters") }
+        if partitioned && label.utf16.count > 36 {
+            throw DiskImageError("label", label, "the name of a partition has at most 36 characters")
+        }
     }
 
     private func convert(_ disk: String, in work: String, tool: Tool) throws(DiskImageError) {
         var finished = disk
         if format != .raw {
             finished = work + "/vmdk"
-            let options = format == .vmdk ? "subformat=monolithicSparse,adapter_type=lsilogic" : "subformat=streamOptimized,adapter_type=lsilogic"
-            try tool.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", options, disk, finished], object: output)
+            let kind = format == .vmdk ? "monolithicSparse" : "streamOptimized"
+            try tool.run(
+                ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=\(kind),adapter_type=lsilogic", disk, finished],
+                object: output)
         }
         if rename(finished, output) != 0 { throw DiskImageError("rename", output, String(cString: strerror(errno))) }
     }

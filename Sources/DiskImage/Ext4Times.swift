@@ -44,7 +44,9 @@ enum Ext4Times {
             default: break
             }
         }
-        guard let count, let first, first <= count else { throw DiskImageError("dumpe2fs", file, "it does not say how many inodes there are") }
+        guard let count, let first, first <= count else {
+            throw DiskImageError("dumpe2fs", file, "it does not say how many inodes there are")
+        }
         return IndexSet(integersIn: first...count).subtracting(free).map { $0 }
     }
 }

@@ -83,7 +83,9 @@ struct FilesystemPlan {
             tool.environment["SOURCE_DATE_EPOCH"] = "\(timestamp)"
             try tool.run(["mksquashfs", tree.directory, file, "-noappend", "-no-progress", "-quiet", "-no-exports"], object: tree.directory)
         case .erofs:
-            try tool.run(["mkfs.erofs", "--quiet", "-zlz4hc", "-U", id, "-T", "\(timestamp)", "--preserve-mtime", file, tree.directory], object: tree.directory)
+            try tool.run(
+                ["mkfs.erofs", "--quiet", "-zlz4hc", "-U", id, "-T", "\(timestamp)", "--preserve-mtime", file, tree.directory],
+                object: tree.directory)
         }
     }
 }

@@ -40,7 +40,9 @@ struct SourceTree {
                 let major = UInt32(text(5), radix: 16), let minor = UInt32(text(6), radix: 16)
             else { throw DiskImageError("stat", directory, "cannot read its output: \(String(decoding: record, as: UTF8.self))") }
             entries.append(
-                Entry(mode: mode, owner: text(1), group: text(2), size: size, identity: text(4), major: major, minor: minor, path: Array(fields[7])))
+                Entry(
+                    mode: mode, owner: text(1), group: text(2), size: size, identity: text(4), major: major, minor: minor,
+                    path: Array(fields[7])))
         }
         self.entries = entries
     }
@@ -77,8 +79,8 @@ struct SourceTree {
     static func unpack(_ archive: String, into directory: String, timestamp: Int64, tool: Tool) throws(DiskImageError) {
         try tool.run(
             [
-                "tar", "--extract", "--file", archive, "--directory", directory, "--numeric-owner", "--same-owner", "--preserve-permissions",
-                "--xattrs", "--xattrs-include=*", "--warning=no-timestamp",
+                "tar", "--extract", "--file", archive, "--directory", directory, "--numeric-owner", "--same-owner",
+                "--preserve-permissions", "--xattrs", "--xattrs-include=*", "--warning=no-timestamp",
             ], object: archive)
         try tool.run(
             ["find", directory, "-depth", "-newermt", "@\(timestamp)", "-exec", "touch", "-h", "-d", "@\(timestamp)", "{}", "+"],

@@ -112,9 +112,13 @@ public struct ModuleIndex: Sendable {
         String(decoding: name.utf8.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "_") : $0 }, as: UTF8.self)
     }
 
+    /// The letters and digits that an alias or a pattern begins with: "pci" of "pci:v…", "acpi" of "acpi*:PNP0C0C:*", "fs" of
+    /// "fs-ext4". A request can only match a pattern of the same beginning: no pattern has its first wildcard inside it.
     private static func bus(of alias: String) -> String {
-        guard let colon = alias.utf8.firstIndex(of: UInt8(ascii: ":")) else { return "" }
-        return String(alias.utf8[..<colon]) ?? ""
+        let end = alias.utf8.firstIndex { byte in
+            !(byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z") || byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9"))
+        }
+        return String(Substring(alias.utf8[..<(end ?? alias.utf8.endIndex)]))
     }
 
     private static func forEachLine(_ bytes: [UInt8], _ body: ([String]) -> Void) {

@@ -87,7 +87,7 @@ extension ConfigCommand {
         @Flag(help: "Print lines for a .vmx file.")
         var vmx = false
 
-        @Option(name: .customLong("vm"), help: "With --govc: the VM's name or inventory path.")
+        @Option(name: .customLong("vm"), help: "With --govc: the VM's name or inventory path; without it govc takes $GOVC_VM.")
         var vmName: String?
 
         @Option(help: "With --govc: write the value to a file in this directory, and have govc read it from there.")
@@ -114,7 +114,11 @@ extension ConfigCommand {
                 let path = directory.appendingPathComponent(ConfigDelivery.key)
                 do {
                     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-                    try Data(delivery.value).write(to: path)
+                    // Environments hold secrets: no one else may read the file, not even while it is being written.
+                    try? FileManager.default.removeItem(at: path)
+                    let written = FileManager.default.createFile(
+                        atPath: path.path, contents: Data(delivery.value), attributes: [.posixPermissions: 0o600])
+                    if !written { throw CocoaError(.fileWriteUnknown) }
                 } catch {
                     ConfigCommand.report("write \(path.path): \(error.localizedDescription)")
                     throw ExitCode.failure
@@ -125,8 +129,7 @@ extension ConfigCommand {
                     "\(file): the value has \(delivery.value.count) bytes, too many for a command line: give --output-dir")
                 throw ExitCode.failure
             }
-            // govc itself takes the VM from GOVC_VM when the command has none; naming it keeps the command complete.
-            print(ConfigDelivery.shellLine(delivery.govcCommand(vm: vmName ?? "VM", files: files)))
+            print(ConfigDelivery.shellLine(delivery.govcCommand(vm: vmName, files: files)))
         }
     }
 }

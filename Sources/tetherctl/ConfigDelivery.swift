@@ -51,9 +51,12 @@ struct ConfigDelivery: Equatable {
     }
 
     /// The words of the `govc` command that sets the variables.
-    /// - Parameter files: variable → absolute path of a file with its value; the others are given in the command itself.
-    func govcCommand(vm: String, files: [String: String] = [:]) -> [String] {
-        var words = ["govc", "vm.change", "-vm", vm]
+    /// - Parameters:
+    ///   - vm: the VM's name or inventory path; without one govc takes it from the environment variable GOVC_VM.
+    ///   - files: variable → absolute path of a file with its value; the others are given in the command itself.
+    func govcCommand(vm: String?, files: [String: String] = [:]) -> [String] {
+        var words = ["govc", "vm.change"]
+        if let vm { words += ["-vm", vm] }
         for (key, value) in variables {
             if let path = files[key] { words += ["-f", "\(key)=\(path)"] } else { words += ["-e", "\(key)=\(Self.text(value))"] }
         }

@@ -142,7 +142,8 @@ import Testing
     @Test func tooSmallADiskIsAnErrorThatQuotesTheTool() throws {
         let scratch = try Scratch()
         let tree = try scratch.makeTree()
-        #expect(FileManager.default.createFile(atPath: tree + "/big", contents: Data((0..<(4 << 20)).map { UInt8(truncatingIfNeeded: ($0 &* 7) >> 3) })))
+        let content = Data((0..<(4 << 20)).map { UInt8(truncatingIfNeeded: ($0 &* 7) >> 3) })
+        #expect(FileManager.default.createFile(atPath: tree + "/big", contents: content))
         let error = #expect(throws: DiskImageError.self) { try image(scratch, from: tree) { $0.size = 3 << 20 } }
         #expect(error?.operation == "mke2fs")
         #expect(error?.cause.contains("populating file system") == true)
@@ -152,7 +153,9 @@ import Testing
 
     @Test func missingSourceAndDamagedTarAreErrors() throws {
         let scratch = try Scratch()
-        #expect(throws: DiskImageError("open", "/nonexistent", "there is no such directory or tar file")) { try image(scratch, from: "/nonexistent") }
+        #expect(throws: DiskImageError("open", "/nonexistent", "there is no such directory or tar file")) {
+            try image(scratch, from: "/nonexistent")
+        }
         let junk = scratch.path + "/tree.tar"
         try Data("this is no tar file".utf8).write(to: URL(fileURLWithPath: junk))
         let error = #expect(throws: DiskImageError.self) { try image(scratch, from: junk) }

@@ -1,0 +1,119 @@
+import Foundation
+import SessionLog
+
+extension SessionEvent {
+    /// Reads the JSON object of an event record (docs/formats.md, "Events").
+    ///
+    /// Members it does not know are ignored.
+    /// - Returns: nil for what is no JSON object, for an event of another name, and where a member is missing or has
+    ///   another type.
+    public init?(json: [UInt8]) {
+        guard let event = try? JSONDecoder().decode(EventMembers.self, from: Data(json)).sessionEvent else { return nil }
+        self = event
+    }
+
+    /// Whether `json` is an event of a name that this version does not know: no damage, only news.
+    static func isUnknown(json: [UInt8]) -> Bool {
+        struct Name: Decodable { var event: String }
+        guard let name = try? JSONDecoder().decode(Name.self, from: Data(json)).event else { return false }
+        return !["boot", "start", "exit"].contains(name)
+    }
+}
+
+/// The members of every event, as they stand in the JSON text.
+private struct EventMembers: Decodable {
+    struct Total: Decodable {
+        var bytes: UInt64
+        var sha256: String
+        var streamTotal: StreamTotal { StreamTotal(bytes: bytes, sha256: sha256) }
+    }
+
+    struct Failure: Decodable {
+        var phase: String
+        var operation: String
+        var object: String
+        var cause: String
+    }
+
+    var event: String
+    var version: String?
+    var kernel: String?
+    var id: String?
+    var pid: Int32?
+    var args: [String]?
+    var startedAt: String?
+    var finishedAt: String?
+    var exitCode: UInt8?
+    var signal: String?
+    var coreDumped: Bool?
+    var oomKilled: Bool?
+    var stdout: Total?
+    var stderr: Total?
+    var drain: String?
+    var error: Failure?
+
+    var sessionEvent: SessionEvent? {
+        switch event {
+        case "boot":
+            guard let version, let kernel else { return nil }
+            return .boot(version: version, kernel: kernel)
+        case "start":
+            guard let id, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
+            return .start(id: id, pid: pid, args: args, startedAt: startedAt)
+        case "exit":
+            guard let id, let exitCode, let coreDumped, let oomKilled,
+                let drain = drain.flatMap(Drain.init(rawValue:))
+            else { return nil }
+            // Only a crash leaves the totals unknown.
+            guard drain == .crash || (stdout != nil && stderr != nil) else { return nil }
+            var report: FailureReport?
+            if let error {
+                guard let phase = Phase(rawValue: error.phase) else { return nil }
+                report = FailureReport(phase: phase, operation: error.operation, object: error.object, cause: error.cause)
+            }
+            return .exit(
+                ExitRecord(
+                    id: id, exitCode: exitCode, signal: signal, coreDumped: coreDumped, oomKilled: oomKilled,
+                    startedAt: startedAt.flatMap(Timestamp.init), finishedAt: finishedAt.flatMap(Timestamp.init),
+                    stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain, error: report))
+        default: return nil
+        }
+    }
+}
+
+extension ExitRecord {
+    /// Several lines for a person to read, each ending in a newline.
+    public var report: String {
+        var lines = ["container  \(id.isEmpty ? "(no id)" : id)"]
+        var how = "\(exitCode)"
+        if let signal { how += ", killed by \(signal)" }
+        if coreDumped { how += ", core dumped" }
+        if oomKilled { how += ", out of memory" }
+        lines.append("exit code  \(how)")
+        if let error {
+            let object = error.object.isEmpty ? "" : " \(error.object)"
+            lines.append("error      \(error.phase.rawValue): \(error.operation)\(object): \(error.cause)")
+        }
+        if let startedAt { lines.append("started    \(startedAt.text)") }
+        if let finishedAt {
+            var took = ""
+            if let startedAt, finishedAt >= startedAt {
+                took = String(format: " (after %.3f s)", Double(finishedAt.nanoseconds - startedAt.nanoseconds) / 1e9)
+            }
+            lines.append("finished   \(finishedAt.text)\(took)")
+        }
+        for (name, total) in [("stdout", stdout), ("stderr", stderr)] {
+            lines.append("\(name)     " + (total.map { "\($0.bytes) bytes, SHA-256 \($0.sha256)" } ?? "unknown"))
+        }
+        switch drain {
+        case .eof: lines.append("drain      eof: both streams ended")
+        case .grace: lines.append("drain      grace: something still held a stream, and it was quiet")
+        case .deadline: lines.append("drain      deadline: later output is lost")
+        case .crash: lines.append("drain      crash: tether itself crashed, and lost what it held")
+        }
+        return lines.map { line in
+            // What came over the wire may hold anything, also what would upset a terminal.
+            String(String.UnicodeScalarView(line.unicodeScalars.filter { $0.properties.generalCategory != .control })) + "\n"
+        }.joined()
+    }
+}
