@@ -103,7 +103,7 @@ public struct ContainerRun {
             // Nothing of the guest has run but firmware and boot loader: starting again is safe.
             if outcome.kernelStarted || outcome.stop != nil || !mayFallBack { return outcome }
             probe.remember(.fails)
-            let reason = outcome.failure.map { $0.description } ?? directory.lastLines(1, of: "qemu.log").first ?? "QEMU ended"
+            let reason = directory.lastLines(1, of: "qemu.log").first ?? outcome.failure.map { $0.description } ?? "QEMU ended"
             log.notice("KVM does not work on this host (\(reason)); using software emulation from now on, which is slower")
             machine.accelerator = .tcg
         }

@@ -193,10 +193,13 @@ final class GDBClient {
         let deadline = Deadline.after(milliseconds: patience)
         var sent = 0
         while sent < bytes.count {
-            let count = try system { () throws(SyscallError) in
-                try bytes.withUnsafeBytesTyped { (buffer) throws(SyscallError) in
-                    try socket.write(UnsafeRawBufferPointer(rebasing: buffer[sent...]), object: "the gdb socket")
+            let count: Int?
+            do throws(SyscallError) {
+                count = try bytes.withUnsafeBytesTyped { (buffer) throws(SyscallError) in
+                    try socket.write(UnsafeRawBufferPointer(rebasing: buffer[sent...]))
                 }
+            } catch {
+                throw error.errno == .brokenPipe ? failure("write", GDBClient.endOfFile) : VirtualMachineError(error)
             }
             if let count {
                 sent += count
@@ -212,8 +215,12 @@ final class GDBClient {
     /// Reads what is there. Returns whether anything was.
     private func fill() throws(VirtualMachineError) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        let count = try system { () throws(SyscallError) in
-            try buffer.withUnsafeMutableBytesTyped { (bytes) throws(SyscallError) in try socket.read(into: bytes, object: "the gdb socket") }
+        let count: Int?
+        do throws(SyscallError) {
+            count = try buffer.withUnsafeMutableBytesTyped { (bytes) throws(SyscallError) in try socket.read(into: bytes) }
+        } catch {
+            // What the end looks like when QEMU dies with commands unread.
+            throw error.errno.rawValue == ECONNRESET ? failure("read", GDBClient.endOfFile) : VirtualMachineError(error)
         }
         guard let count else { return false }
         guard count > 0 else { throw failure("read", GDBClient.endOfFile) }

@@ -119,8 +119,10 @@ final class MachineRun {
             try bridge.start()
             while !isFinished { try step(signals: signals.rawValue) }
         } catch {
-            // Nobody feeds the gdb stub any more: without an end by force the VM would stand still for ever.
             outcome.failure = error
+            // If the connection is gone because QEMU is going, its own status says more than ours would.
+            if error.cause == GDBClient.endOfFile { waitForEnd(milliseconds: 1000) }
+            // Nobody feeds the gdb stub any more: without an end by force the VM would stand still for ever.
             outcome.end = qemu.killAndWait()
         }
         let rest = outcome.session.finish()
@@ -136,6 +138,11 @@ final class MachineRun {
         ])
         outcome.kernelStarted = bridge.isServing
         return outcome
+    }
+
+    private func waitForEnd(milliseconds: Int32) {
+        var entry = pollfd(fd: qemu.ended.rawValue, events: Int16(POLLIN), revents: 0)
+        if poll(&entry, 1, milliseconds) > 0 { _ = qemu.endIfAny() }
     }
 
     private var isFinished: Bool { isOpen.isDisjoint(with: [.console, .session, .qemu]) && stdout.isEmpty && stderr.isEmpty }
