@@ -51,7 +51,7 @@ import Testing
 
     @Test(arguments: [
         (MachineConfiguration.DiskController.pvscsi, ["pvscsi,id=disks", "scsi-hd,bus=disks.0,scsi-id=0,drive=disk0"]),
-        (.lsisas, ["mptsas1068,id=disks,sas_address=0x5000c50015ea71ac", "scsi-hd,bus=disks.0,scsi-id=0,wwn=5764824127939834112,drive=disk0"]),
+        (.lsisas, ["mptsas1068,id=disks,sas_address=0x5000c50015ea71ac", "scsi-hd,bus=disks.0,scsi-id=0,wwn=0x5000c50015ea7100,drive=disk0"]),
         (.ahci, ["ahci,id=disks", "ide-hd,bus=disks.0,drive=disk0"]),
         (.nvme, ["nvme,serial=disk0,drive=disk0"]),
     ]) func controllers(controller: MachineConfiguration.DiskController, expected: [String]) {
