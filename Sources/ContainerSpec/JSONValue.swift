@@ -115,7 +115,12 @@ public indirect enum JSONValue: Equatable, Sendable {
     /// An integer when `number` is one and every integer near it has a double of its own.
     private init(number: Double) {
         let exact = 9_007_199_254_740_992.0
-        self = number > -exact && number < exact && number == number.rounded(.towardZero) ? .integer(Int64(number)) : .real(number)
+        // Not rounded(_:): it would make whoever links this link libm too.
+        if number > -exact, number < exact, number == Double(Int64(number)) {
+            self = .integer(Int64(number))
+        } else {
+            self = .real(number)
+        }
     }
 
     /// jansson has checked that strings are UTF-8.
