@@ -7,7 +7,6 @@ public struct ModuleIndex: Sendable {
         public var dependencies: [UInt8] = []
         public var aliases: [UInt8] = []
         public var softDependencies: [UInt8] = []
-        public var builtin: [UInt8] = []
         public init() {}
     }
 
@@ -23,7 +22,6 @@ public struct ModuleIndex: Sendable {
     }
 
     private var modules: [String: Module] = [:]
-    private var builtin: Set<String> = []
     /// Aliases by what stands before the first colon, "pci" or "scsi": a search then looks at one bus only.
     private var aliases: [String: [Alias]] = [:]
     private var softDependencies: [String: (before: [String], after: [String])] = [:]
@@ -35,9 +33,6 @@ public struct ModuleIndex: Sendable {
             guard let first = words.first, first.utf8.last == UInt8(ascii: ":") else { return }
             let path = String(first.dropLast())
             modules[ModuleIndex.name(ofPath: path)] = Module(path: path, dependencies: words.dropFirst().map { ModuleIndex.name(ofPath: $0) })
-        }
-        ModuleIndex.forEachLine(source.builtin) { words in
-            if let path = words.first { builtin.insert(ModuleIndex.name(ofPath: path)) }
         }
         ModuleIndex.forEachLine(source.aliases) { words in
             // "alias pci:v000015ADd000007C0sv*sd*bc*sc*i* vmw_pvscsi"
@@ -60,18 +55,15 @@ public struct ModuleIndex: Sendable {
 
     public var moduleCount: Int { modules.count }
 
-    /// Whether the kernel contains `name`, so that there is nothing to load.
-    public func isBuiltin(_ name: String) -> Bool { builtin.contains(ModuleIndex.canonical(name)) }
-
     /// The path of a module's file, relative to the index's folder; nil for one that has none here.
     public func path(of name: String) -> String? { modules[ModuleIndex.canonical(name)]?.path }
 
     /// The modules that a name, an alias ("fs-ext4") or a device ("pci:v000015ADd…") asks for and that have a file here.
-    /// Empty where there is nothing to load: the kernel contains it, or the image has no such module.
+    /// Empty where there is nothing to load: the kernel contains it, or the image has no such module. modules.builtin would
+    /// only tell the one from the other, so it is not read.
     public func modules(matching request: String) -> [String] {
         let name = ModuleIndex.canonical(request)
         if modules[name] != nil { return [name] }
-        if builtin.contains(name) { return [] }
         var found: [String] = []
         let bus = ModuleIndex.bus(of: request)
         for alias in aliases[bus] ?? [] where modules[alias.module] != nil && !found.contains(alias.module) {

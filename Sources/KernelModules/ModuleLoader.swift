@@ -29,7 +29,6 @@ public final class ModuleLoader {
         source.dependencies = try ModuleLoader.read(self.directory + "/modules.dep")
         source.aliases = try ModuleLoader.read(self.directory + "/modules.alias")
         source.softDependencies = try ModuleLoader.read(self.directory + "/modules.softdep")
-        source.builtin = try ModuleLoader.read(self.directory + "/modules.builtin")
         index = ModuleIndex(source)
         if let kernelArguments { parameters = ModuleParameters(kernelArguments: kernelArguments) } else {
             // Without /proc the modules get their defaults.
