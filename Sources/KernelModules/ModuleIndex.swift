@@ -32,7 +32,8 @@ public struct ModuleIndex: Sendable {
             // "kernel/drivers/scsi/sd_mod.ko: kernel/…/scsi_mod.ko kernel/…/scsi_common.ko"
             guard let first = words.first, first.utf8.last == UInt8(ascii: ":") else { return }
             let path = String(first.dropLast())
-            modules[ModuleIndex.name(ofPath: path)] = Module(path: path, dependencies: words.dropFirst().map { ModuleIndex.name(ofPath: $0) })
+            let dependencies = words.dropFirst().map { ModuleIndex.name(ofPath: $0) }
+            modules[ModuleIndex.name(ofPath: path)] = Module(path: path, dependencies: dependencies)
         }
         ModuleIndex.forEachLine(source.aliases) { words in
             // "alias pci:v000015ADd000007C0sv*sd*bc*sc*i* vmw_pvscsi"
@@ -45,8 +46,10 @@ public struct ModuleIndex: Sendable {
             var soft = softDependencies[ModuleIndex.canonical(words[1])] ?? (before: [], after: [])
             var isAfter = false
             for word in words.dropFirst(2) {
-                if word == "pre:" { isAfter = false } else if word == "post:" { isAfter = true } else if isAfter { soft.after.append(word) } else {
-                    soft.before.append(word)
+                switch word {
+                case "pre:": isAfter = false
+                case "post:": isAfter = true
+                default: if isAfter { soft.after.append(word) } else { soft.before.append(word) }
                 }
             }
             softDependencies[ModuleIndex.canonical(words[1])] = soft
