@@ -97,7 +97,7 @@ let testTargets: [Target] = [
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux"],
+    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),

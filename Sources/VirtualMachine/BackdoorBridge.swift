@@ -49,6 +49,8 @@ final class BackdoorBridge {
     /// Where each vCPU's frame lay last time, and where the last access came from: read ahead in the same round trip.
     private var lastStack: [String: UInt64] = [:]
     private var lastAccess: UInt64 = 0
+    /// The page that was last brought in by a fault.
+    private var lastFault: UInt64 = 0
     /// When the next look at the IDT is due; nil once it was found.
     private(set) var nextPoll: Deadline?
 
@@ -269,17 +271,21 @@ final class BackdoorBridge {
     ) throws(VirtualMachineError) -> PageFault? {
         if count == 0 { return nil }
         var tables = PageTables(cr3: registers["cr3"], cr4: registers["cr4"])
+        let first = buffer & ~0xFFF
+        let pages = ((buffer &+ (count - 1)) & ~0xFFF &- first) / 0x1000 + 1
+        // A long buffer faults page by page: the page behind the last one brought in is the likeliest to be missing.
+        let hint = lastFault &- first < pages * 0x1000 ? (lastFault &- first) / 0x1000 : 0
         return try client.withPhysicalMemory { () throws(VirtualMachineError) in
-            var page = buffer & ~0xFFF
-            let last = (buffer &+ (count - 1)) & ~0xFFF
-            while true {
-                let translation = try tables.translate(page) { (table) throws(VirtualMachineError) in
-                    guard let bytes = try client.readMemory(table, 4096) else {
-                        throw VirtualMachineError("read a page table", "at \(String(table, radix: 16))", "the memory cannot be read")
+            for number in 0..<pages {
+                let page = first &+ (number + hint) % pages * 0x1000
+                let translation = try tables.translate(page) { (block) throws(VirtualMachineError) in
+                    guard let bytes = try client.readMemory(block, PageTables.blockSize) else {
+                        throw VirtualMachineError("read a page table", "at \(String(block, radix: 16))", "the memory cannot be read")
                     }
                     return bytes
                 }
                 guard let translation, translation.isUser, translation.isWritable || !isWrite else {
+                    lastFault = page
                     return PageFault(address: max(page, buffer), isProtection: translation != nil, isWrite: isWrite)
                 }
                 let bits = PageTables.Translation.accessedAndDirty
@@ -287,9 +293,8 @@ final class BackdoorBridge {
                     // What the processor does when it writes: without the dirty bit the kernel may drop the page.
                     try client.writeMemory(translation.entryAddress, (translation.entry | bits).littleEndianBytes)
                 }
-                if page == last { return nil }
-                page &+= 0x1000
             }
+            return nil
         }
     }
 
@@ -297,6 +302,9 @@ final class BackdoorBridge {
     /// with the address of the instruction, so only error code and CR2 are missing. The process then tries again.
     private func inject(_ fault: PageFault, stack: UInt64, _ entries: KernelEntries) throws(VirtualMachineError) {
         statistics.pageFaults += 1
+        log.trace("page fault for the guest", metadata: [
+            "address": "\(String(fault.address, radix: 16))", "error": "\(fault.errorCode)",
+        ])
         try client.resume(after: [
             GDBClient.writeCommand(stack, fault.errorCode.littleEndianBytes),
             try client.setRegister("cr2", fault.address),

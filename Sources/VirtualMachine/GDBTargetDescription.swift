@@ -19,7 +19,8 @@ struct GDBTargetDescription: Equatable {
     /// - Returns: the documents that this one includes (`<xi:include href="…"/>`), in order.
     mutating func add(_ document: String) -> [String] {
         var included: [String] = []
-        for part in document.split(separator: "<").dropFirst(document.hasPrefix("<") ? 0 : 1) {
+        // Comments first: QEMU's description has registers in them that are not there.
+        for part in Self.withoutComments(document).split(separator: "<") {
             guard let end = part.firstIndex(of: ">") else { continue }
             let tag = part[..<end]
             if tag.hasPrefix("xi:include"), let href = Self.attribute("href", in: tag) {
@@ -41,6 +42,17 @@ struct GDBTargetDescription: Equatable {
     func value(_ name: String, in bytes: [UInt8]) -> UInt64? {
         guard let register = registers[name], register.size <= 8, register.offset + register.size <= bytes.count else { return nil }
         return bytes[register.offset..<register.offset + register.size].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    private static func withoutComments(_ document: String) -> String {
+        var text = ""
+        var rest = document[...]
+        while let start = rest.firstRange(of: "<!--") {
+            text += rest[..<start.lowerBound]
+            guard let end = rest[start.upperBound...].firstRange(of: "-->") else { return text }
+            rest = rest[end.upperBound...]
+        }
+        return text + rest
     }
 
     private static func attribute(_ name: String, in tag: Substring) -> String? {

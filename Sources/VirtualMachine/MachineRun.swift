@@ -262,6 +262,8 @@ final class MachineRun {
         for message in monitorProtocol.decode(bytes) {
             switch message {
             case .greeting: try monitorCommand("qmp_capabilities")
+            // The bridge stops and resumes the VM all the time.
+            case .event("STOP"), .event("RESUME"): break
             case .event(let name): log.debug("QEMU event", metadata: ["event": "\(name)"])
             case .failure(let reason): log.warning("QEMU refused a command: \(reason)")
             case .success: break

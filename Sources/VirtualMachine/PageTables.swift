@@ -17,8 +17,10 @@ struct PageTables {
     let cr3: UInt64
     /// CR4.LA57: five levels.
     let hasFiveLevels: Bool
-    /// Tables read so far. Valid while the vCPUs stand still.
-    private var tables: [UInt64: [UInt8]] = [:]
+    /// What is read at once: neighbouring pages have neighbouring entries, but a whole table is seldom needed.
+    static let blockSize = 512
+    /// Blocks of tables read so far. Valid while the vCPUs stand still.
+    private var blocks: [UInt64: [UInt8]] = [:]
 
     init(cr3: UInt64, cr4: UInt64) {
         self.cr3 = cr3
@@ -27,31 +29,32 @@ struct PageTables {
 
     private static let addressMask: UInt64 = 0x000F_FFFF_FFFF_F000
 
-    /// - Parameter readTable: reads the 4096 bytes at a guest-physical address.
+    /// - Parameter readBlock: reads the ``blockSize`` bytes at a guest-physical address.
     /// - Returns: nil when the page is not present.
     mutating func translate<Failure: Error>(
-        _ address: UInt64, readTable: (UInt64) throws(Failure) -> [UInt8]
+        _ address: UInt64, readBlock: (UInt64) throws(Failure) -> [UInt8]
     ) throws(Failure) -> Translation? {
         var table = cr3 & Self.addressMask
         var rights: UInt64 = 0b111
         var shift: UInt64 = hasFiveLevels ? 48 : 39
         while true {
+            let entryAddress = table + (address >> shift & 511) * 8
+            let block = entryAddress & ~UInt64(Self.blockSize - 1)
             let bytes: [UInt8]
-            if let known = tables[table] {
+            if let known = blocks[block] {
                 bytes = known
             } else {
-                bytes = try readTable(table)
-                tables[table] = bytes
+                bytes = try readBlock(block)
+                blocks[block] = bytes
             }
-            let offset = (address >> shift & 511) * 8
-            guard let entry = UInt64(littleEndian: bytes, at: Int(offset)), entry & 1 != 0 else { return nil }
+            guard let entry = UInt64(littleEndian: bytes, at: Int(entryAddress - block)), entry & 1 != 0 else { return nil }
             rights &= entry
             // Bit 7 ends the walk early: a page of 1 GiB or 2 MiB.
             if shift == 12 || (shift == 30 || shift == 21) && entry & 0x80 != 0 {
                 let within = (UInt64(1) << shift) - 1
                 return Translation(
                     physical: entry & Self.addressMask & ~within | address & within, isWritable: rights & 2 != 0, isUser: rights & 4 != 0,
-                    entryAddress: table + offset, entry: entry)
+                    entryAddress: entryAddress, entry: entry)
             }
             table = entry & Self.addressMask
             shift -= 9

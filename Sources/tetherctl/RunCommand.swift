@@ -104,7 +104,7 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         var log = Logger(label: "tetherctl") { _ in StandardErrorLogHandler(prefix: "tetherctl") }
-        log.logLevel = verbose ? .debug : .notice
+        log.logLevel = verbose ? (ProcessInfo.processInfo.environment["TETHER_TRACE"] != nil ? .trace : .debug) : .notice
         do {
             var run = ContainerRun(try options(), log: log)
             throw ExitCode(try run.run())
