@@ -11,8 +11,13 @@ let fuzzing = Context.environment["TETHER_FUZZ"] != nil
 /// Where the toolchain keeps libswiftUnicodeDataTables.a; the Makefile finds it beside `swiftc`.
 let embeddedLibraries = Context.environment["TETHER_EMBEDDED_LIBRARIES"] ?? "/opt/swift/usr/lib/swift/embedded/x86_64-unknown-linux-gnu"
 
+// _GNU_SOURCE everywhere: clang modules that saw libc's headers with different macros define its types differently, and
+// such modules cannot be used together.
 let common: [SwiftSetting] =
-    [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility")]
+    [
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+        .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+    ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
 let guest: [SwiftSetting] =
     common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
@@ -30,7 +35,8 @@ let guestTargets: [Target] = [
     .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: guest),
     .target(name: "CBackdoor", cSettings: c),
     .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
-    .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest),
+    .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest,
+        linkerSettings: [.linkedLibrary("m")]),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
@@ -67,7 +73,7 @@ let hostTargets: [Target] = [
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "CZlib", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -82,7 +88,9 @@ let hostTargets: [Target] = [
 
 let testTargets: [Target] = [
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "GuestInfoTests", dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed"], swiftSettings: common),
+    .testTarget(
+        name: "GuestInfoTests",
+        dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),

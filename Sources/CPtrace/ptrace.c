@@ -87,16 +87,27 @@ void cptrace_alarm_stop(void) {
     timer_delete(timer);
 }
 
+_Static_assert(sizeof(struct user_regs_struct) == sizeof(((struct cptrace_registers *)0)->all), "x86-64 registers");
+
 int cptrace_get_registers(int thread, struct cptrace_registers *out) {
     struct user_regs_struct r;
     if (ptrace(PTRACE_GETREGS, thread, 0, &r) == -1) return -1;
-    *out = (struct cptrace_registers){r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rip, r.eflags};
+    out->rax = r.rax;
+    out->rbx = r.rbx;
+    out->rcx = r.rcx;
+    out->rdx = r.rdx;
+    out->rsi = r.rsi;
+    out->rdi = r.rdi;
+    out->rbp = r.rbp;
+    out->rip = r.rip;
+    out->flags = r.eflags;
+    memcpy(out->all, &r, sizeof r);
     return 0;
 }
 
 int cptrace_set_registers(int thread, const struct cptrace_registers *in) {
     struct user_regs_struct r;
-    if (ptrace(PTRACE_GETREGS, thread, 0, &r) == -1) return -1;
+    memcpy(&r, in->all, sizeof r);
     r.rax = in->rax;
     r.rbx = in->rbx;
     r.rcx = in->rcx;

@@ -37,25 +37,25 @@ public indirect enum JSONValue: Equatable, Sendable {
         guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D }) else {
             throw malformed("the configuration is empty")
         }
-        let document = try load(bytes)
+        let (document, hasOnlyReals) = try load(bytes)
         defer { json_decref(document) }
-        guard let value = JSONValue(document, depth: 1) else {
+        guard let value = JSONValue(document, hasOnlyReals, depth: 1) else {
             throw malformed("the configuration is nested more than \(depthLimit) levels deep")
         }
         return value
     }
 
-    /// The parsed document; the caller owns the reference.
-    private static func load(_ bytes: [UInt8]) throws(SpecError) -> UnsafeMutablePointer<json_t> {
+    /// The parsed document, to which the caller owns the reference, and whether its integers are reals.
+    private static func load(_ bytes: [UInt8]) throws(SpecError) -> (UnsafeMutablePointer<json_t>, hasOnlyReals: Bool) {
         // NUL is let through here so that the decoder can name the property that has it.
         let flags = Int(JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
         var failure = json_error_t()
-        if let document = load(bytes, flags, &failure) { return document }
+        if let document = load(bytes, flags, &failure) { return (document, false) }
         // jansson's integers are signed.  A document with larger ones (18446744073709551615 is the usual way to write
         // "no limit") is read once more with every number as a double.
         if failure.code == json_error_numeric_overflow.rawValue {
             var second = json_error_t()
-            if let document = load(bytes, flags | Int(JSON_DECODE_INT_AS_REAL), &second) { return document }
+            if let document = load(bytes, flags | Int(JSON_DECODE_INT_AS_REAL), &second) { return (document, true) }
             failure = second
         }
         throw malformed("line \(failure.line), column \(failure.column): \(failure.message)")
@@ -71,15 +71,17 @@ public indirect enum JSONValue: Equatable, Sendable {
 
     private static func malformed(_ problem: String) -> SpecError { SpecError(issues: [SpecIssue(.malformed, "", problem)]) }
 
-    /// Copies what `json` refers to. nil past ``depthLimit``: the bound keeps this recursion, and the release of what it
+    /// Copies what `json` refers to; `hasOnlyReals` says that integers come as reals. nil past ``depthLimit``: the bound keeps this recursion, and the release of what it
     /// makes, within any stack.
-    private init?(_ json: UnsafeMutablePointer<json_t>, depth: Int) {
+    private init?(_ json: UnsafeMutablePointer<json_t>, _ hasOnlyReals: Bool, depth: Int) {
         switch json.pointee.type {
         case JSON_NULL: self = .null
         case JSON_TRUE: self = .bool(true)
         case JSON_FALSE: self = .bool(false)
         case JSON_INTEGER: self = .integer(Int64(json_integer_value(json)))
-        case JSON_REAL: self = JSONValue(number: json_real_value(json))
+        case JSON_REAL:
+            let number = json_real_value(json)
+            self = hasOnlyReals ? JSONValue(number: number) : .real(number)
         case JSON_STRING: self = .string(JSONValue.text(json_string_value(json), json_string_length(json)))
         case JSON_ARRAY:
             guard depth <= JSONValue.depthLimit else { return nil }
@@ -87,7 +89,7 @@ public indirect enum JSONValue: Equatable, Sendable {
             let count = json_array_size(json)
             elements.reserveCapacity(count)
             for index in 0..<count {
-                guard let element = json_array_get(json, index), let value = JSONValue(element, depth: depth + 1) else { return nil }
+                guard let element = json_array_get(json, index), let value = JSONValue(element, hasOnlyReals, depth: depth + 1) else { return nil }
                 elements.append(value)
             }
             self = .array(elements)
@@ -97,7 +99,7 @@ public indirect enum JSONValue: Equatable, Sendable {
             members.reserveCapacity(json_object_size(json))
             var iterator = json_object_iter(json)
             while let current = iterator {
-                guard let item = json_object_iter_value(current), let value = JSONValue(item, depth: depth + 1) else { return nil }
+                guard let item = json_object_iter_value(current), let value = JSONValue(item, hasOnlyReals, depth: depth + 1) else { return nil }
                 let name = JSONValue.text(json_object_iter_key(current), json_object_iter_key_len(current))
                 members.append(Member(name: name, value: value))
                 iterator = json_object_iter_next(json, current)

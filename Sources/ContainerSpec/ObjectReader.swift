@@ -154,7 +154,8 @@ struct ObjectReader {
         }
     }
 
-    private func report(_ index: Int, _ name: String, _ problem: String) {
+    /// Reports what is wrong with element `index` of the array `name`.
+    func report(_ index: Int, _ name: String, _ problem: String) {
         issues.report(.invalid, "\(path(name))[\(index)]", problem)
     }
 }

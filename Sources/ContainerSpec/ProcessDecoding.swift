@@ -5,7 +5,7 @@ extension ContainerProcess {
             if case .array(let elements) = command, elements.isEmpty {
                 reader.report(.invalid, "args", "expected at least the command, found an empty array")
             } else if args.first?.isEmpty == true {
-                reader.report(.invalid, "args[0]", "expected a command, found an empty string")
+                reader.report(0, "args", "expected a command, found an empty string")
             }
         } else {
             reader.report(.missing, "args", "required: the command and its arguments")
@@ -52,7 +52,7 @@ extension ContainerUser {
                 additionalGids.append(UInt32(clamping: id))
             } else {
                 let expected = "an integer from \(ids.lowerBound) to \(ids.upperBound)"
-                reader.mismatch("additionalGids[\(index)]", expected, group)
+                reader.report(index, "additionalGids", "expected \(expected), found \(group.summary)")
             }
         }
         reader.refuse(["username"], "a user by name is not honoured: give uid and gid")

@@ -48,7 +48,7 @@ public final class GuestInfoClient<Port: BackdoorPort> {
         guard let value = try get(key) else { return nil }
         let name = try get(key + ".encoding") ?? []
         do throws(GuestInfoError.Cause) {
-            return try ValueEncoding(name: name).decode(value, limit: limit)
+            return try ValueDecoder(name: name).decode(value, limit: limit)
         } catch {
             throw GuestInfoError("decode", key, error)
         }

@@ -52,11 +52,14 @@ public final class MessageChannel<Port: BackdoorPort> {
         throw .notOpened
     }
 
-    /// Closes the channel; does nothing when it is closed. The host's answer makes no difference.
+    /// Closes the channel; does nothing when it is closed. When the host refuses, there is nothing more to be done.
     public func close() {
         guard isOpen else { return }
         isOpen = false
-        _ = call(.close)
+        for _ in 0..<limits.checkpointTries {
+            let status = call(.close).status
+            if status.contains(.success) || !status.contains(.checkpoint) { return }
+        }
     }
 
     /// Sends one message. The channel must be open; after a failure it must be closed.

@@ -284,9 +284,8 @@ public final class GuestInfoHost {
             return .checkpoint
         case .failure:
             return []
-        case .newCookie:
-            channels[id]?.cookieHigh = nextCookie()
-            channels[id]?.cookieLow = nextCookie()
+        case .forget:
+            channels[id] = nil
             return []
         }
     }
@@ -329,9 +328,10 @@ public final class GuestInfoHost {
 
     private func addGarbage(_ registers: inout BackdoorRegisters, sparing address: WritableKeyPath<BackdoorRegisters, UInt64>? = nil) {
         guard options.garbage else { return }
-        // A transfer's count, and the buffer's address, are whole 64-bit registers of the instruction itself.
-        var registersToFill: [WritableKeyPath<BackdoorRegisters, UInt64>] = [\.rax, \.rbx, \.rdx, \.rsi, \.rdi, \.rbp]
-        if address == nil { registersToFill.append(\.rcx) }
+        // A transfer's count and the buffer's address are whole 64-bit registers of the string instruction itself; RBP is
+        // no part of a low-bandwidth call.
+        var registersToFill: [WritableKeyPath<BackdoorRegisters, UInt64>] = [\.rax, \.rbx, \.rdx, \.rsi, \.rdi]
+        registersToFill.append(address == nil ? \.rcx : \.rbp)
         for register in registersToFill where register != address {
             registers[keyPath: register] = registers[keyPath: register] & 0xFFFF_FFFF | 0xDEAD_BEEF << 32
         }

@@ -61,8 +61,8 @@ extension GuestInfoHost {
             case checkpoint
             /// Answers with no status bit at all.
             case failure
-            /// Forgets the channel's cookies, as after a resume: this and every later call on the channel fails.
-            case newCookie = "new-cookie"
+            /// Drops the channel, so that its cookies are worth nothing, as after a resume: this and every later call fails.
+            case forget
         }
         public var step: Step
         public var effect: Effect

@@ -127,7 +127,9 @@ public struct CRIDecoder: Sendable {
         var contentStart: Int
 
         func record(_ line: UnsafeRawBufferPointer, endsLine: Bool) -> CRIRecord {
-            CRIRecord(timestamp: timestamp, stream: stream, endsLine: endsLine, bytes: [UInt8](line.dropFirst(contentStart)))
+            CRIRecord(
+                timestamp: timestamp, stream: stream, endsLine: endsLine,
+                bytes: [UInt8](UnsafeRawBufferPointer(rebasing: line[contentStart...])))
         }
     }
 

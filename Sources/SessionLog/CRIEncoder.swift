@@ -19,7 +19,6 @@ public struct CRIEncoder: Sendable {
     public mutating func encode(
         _ stream: LogStream, _ bytes: UnsafeRawBufferPointer, at nanoseconds: Int64, into log: inout [UInt8]
     ) {
-        // Moved out and back: the loop then works on a local that nothing else can alias.
         switch stream {
         case .stdout: CRIEncoder.encode(.stdout, bytes, at: nanoseconds, &stdout, &clock, into: &log)
         case .stderr: CRIEncoder.encode(.stderr, bytes, at: nanoseconds, &stderr, &clock, into: &log)

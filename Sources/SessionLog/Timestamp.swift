@@ -52,13 +52,14 @@ public struct Timestamp: Sendable, Equatable, Hashable, Comparable {
 
     /// Parses an RFC 3339 date-time (section 5.6) at the start of `text`: a fraction of none to nine digits, `Z` or a
     /// numeric offset.
-    /// - Returns: the time and the number of bytes it took; nil where no date-time stands, or one before 1970 or after
-    ///   2262. A leap second (`:60`) counts as the second after it.
+    /// - Returns: the time and the number of bytes it took; nil where no date-time stands. One before 1970 or after the
+    ///   end of the count in 2262 becomes the nearest time there is: a strange clock must not cost a record. A leap second
+    ///   (`:60`) counts as the second after it.
     public static func parse(_ text: UnsafeRawBufferPointer) -> (time: Timestamp, length: Int)? {
         guard text.count >= 20, text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"),
             text[10] == UInt8(ascii: "T") || text[10] == UInt8(ascii: "t"),
             text[13] == UInt8(ascii: ":"), text[16] == UInt8(ascii: ":"),
-            let year = Decimal.parse(text, 0, 4), year >= 1970,
+            let year = Decimal.parse(text, 0, 4),
             let month = Decimal.parse(text, 5, 2), (1...12).contains(month),
             let day = Decimal.parse(text, 8, 2), day >= 1, day <= CivilDate.daysInMonth(month, year: year),
             let hour = Decimal.parse(text, 11, 2), hour < 24,
@@ -91,17 +92,18 @@ public struct Timestamp: Sendable, Equatable, Hashable, Comparable {
             at += 6
         default: return nil
         }
-        // At most year 9999: the sum of seconds cannot overflow, the nanoseconds can.
+        if year < 1969 { return (Timestamp(nanoseconds: 0), at) }
+        // 1969 is looked at, since its last hours may be 1970 in UTC; the sum stays small enough up to the year 9999, the
+        // nanoseconds do not.
         let days = CivilDate(year: year, month: month, day: day).daysSinceEpoch
         let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset
         let (scaled, tooLate) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         let (total, tooLateByFraction) = scaled.addingReportingOverflow(fraction)
-        guard seconds >= 0, !tooLate, !tooLateByFraction else { return nil }
-        return (Timestamp(nanoseconds: total), at)
+        return (Timestamp(nanoseconds: tooLate || tooLateByFraction ? .max : total), at)
     }
 }
 
-/// A date of the proleptic Gregorian calendar, from 1970 on.
+/// A date of the proleptic Gregorian calendar, from 1969 on.
 ///
 /// Both directions count years from March, so that the leap day is the last of its year and month lengths follow one
 /// formula; 400 years are always 146 097 days.

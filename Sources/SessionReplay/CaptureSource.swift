@@ -73,7 +73,7 @@ public struct CaptureSource: ~Copyable {
         if Int64(information.st_size) < offset {
             throw ReplayError(operation: "follow", object: name, cause: "the file was cut to \(information.st_size) bytes")
         }
-        if Int64(information.st_size) == offset { _ = poll(nil, 0, 50) }
+        _ = poll(nil, 0, 50)
     }
 }
 

@@ -167,10 +167,16 @@ public struct Replay {
         case .truncated(let record):
             if record.stream != .event { try put(record) }
         case .skipped(let offset, let count): try say("skipped \(count) bytes at offset \(offset): no part of a record")
-        case .event(.boot, let time), .event(.start, let time), .event(.exit, let time), .unknownEvent(_, let time):
-            if isChosen(boot), isRecentEnough(time) { _ = timeLine.advance(to: time) }
+        case .event(_, let time): advance(to: time)
+        case .unknownEvent(let json, let time):
+            advance(to: time)
+            if !SessionEvent.isUnknown(json: json) { try say("the event of \(time.text) cannot be read") }
         case nil: break
         }
+    }
+
+    private mutating func advance(to time: Timestamp) {
+        if isChosen(boot), isRecentEnough(time) { _ = timeLine.advance(to: time) }
     }
 
     private mutating func put(_ record: CRIRecord) throws(OrderedOutput.Failure) {

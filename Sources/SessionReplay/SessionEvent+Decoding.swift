@@ -11,6 +11,13 @@ extension SessionEvent {
         guard let event = try? JSONDecoder().decode(EventMembers.self, from: Data(json)).sessionEvent else { return nil }
         self = event
     }
+
+    /// Whether `json` is an event of a name that this version does not know: no damage, only news.
+    static func isUnknown(json: [UInt8]) -> Bool {
+        struct Name: Decodable { var event: String }
+        guard let name = try? JSONDecoder().decode(Name.self, from: Data(json)).event else { return false }
+        return !["boot", "start", "exit"].contains(name)
+    }
 }
 
 /// The members of every event, as they stand in the JSON text.
@@ -54,9 +61,11 @@ private struct EventMembers: Decodable {
             guard let id, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
             return .start(id: id, pid: pid, args: args, startedAt: startedAt)
         case "exit":
-            guard let id, let exitCode, let coreDumped, let oomKilled, let stdout, let stderr,
+            guard let id, let exitCode, let coreDumped, let oomKilled,
                 let drain = drain.flatMap(Drain.init(rawValue:))
             else { return nil }
+            // Only a crash leaves the totals unknown.
+            guard drain == .crash || (stdout != nil && stderr != nil) else { return nil }
             var report: FailureReport?
             if let error {
                 guard let phase = Phase(rawValue: error.phase) else { return nil }
@@ -66,7 +75,7 @@ private struct EventMembers: Decodable {
                 ExitRecord(
                     id: id, exitCode: exitCode, signal: signal, coreDumped: coreDumped, oomKilled: oomKilled,
                     startedAt: startedAt.flatMap(Timestamp.init), finishedAt: finishedAt.flatMap(Timestamp.init),
-                    stdout: stdout.streamTotal, stderr: stderr.streamTotal, drain: drain, error: report))
+                    stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain, error: report))
         default: return nil
         }
     }
@@ -93,13 +102,18 @@ extension ExitRecord {
             }
             lines.append("finished   \(finishedAt.text)\(took)")
         }
-        lines.append("stdout     \(stdout.bytes) bytes, SHA-256 \(stdout.sha256)")
-        lines.append("stderr     \(stderr.bytes) bytes, SHA-256 \(stderr.sha256)")
+        for (name, total) in [("stdout", stdout), ("stderr", stderr)] {
+            lines.append("\(name)     " + (total.map { "\($0.bytes) bytes, SHA-256 \($0.sha256)" } ?? "unknown"))
+        }
         switch drain {
         case .eof: lines.append("drain      eof: both streams ended")
         case .grace: lines.append("drain      grace: something still held a stream, and it was quiet")
         case .deadline: lines.append("drain      deadline: later output is lost")
+        case .crash: lines.append("drain      crash: tether itself crashed, and lost what it held")
         }
-        return lines.map { $0.filter { !$0.isNewline } + "\n" }.joined()
+        return lines.map { line in
+            // What came over the wire may hold anything, also what would upset a terminal.
+            String(String.UnicodeScalarView(line.unicodeScalars.filter { $0.properties.generalCategory != .control })) + "\n"
+        }.joined()
     }
 }

@@ -42,6 +42,10 @@ public struct BootSummary: Sendable {
         if isTruncated { defects.append("the capture ends inside a record") }
         guard let exit else { return defects + ["the exit record is missing: the capture is incomplete"] }
         for (name, said, found) in [("stdout", exit.stdout, stdout), ("stderr", exit.stderr, stderr)] {
+            guard let said else {
+                defects.append("the exit record does not know how much \(name) there was: tether crashed")
+                continue
+            }
             if said.bytes != found.bytes {
                 defects.append("\(name) has \(found.bytes) bytes, the exit record says \(said.bytes)")
             } else if said.sha256 != found.sha256 {

@@ -92,14 +92,11 @@ public struct Filesystem: Equatable, Sendable {
     public var uuid: String?
     /// libblkid's USAGE: "filesystem", "raid", "crypto", "other".
     public var usage: String
-    /// The checksum of the superblock is wrong.
-    public var hasBadChecksum = false
 
     var summary: String {
         var text = type
         if let label { text += ", label " + label } else { text += ", no label" }
         if let uuid { text += ", UUID " + uuid }
-        if hasBadChecksum { text += ", damaged (the checksum of its superblock is wrong)" }
         return text
     }
 }

@@ -27,15 +27,12 @@ enum DiskProbe {
     }
 
     private static func probe(_ descriptor: Int32) -> DiskContent {
-        switch superblock(descriptor, acceptingBadChecksum: false) {
-        case .found(let content): return content
-        case .failed: return .unreadable("read: \(Errno.ioError)")
-        case .ambivalent: return .ambivalent(partition: partitionEntry(descriptor))
-        case .nothing: break
+        switch superblock(descriptor) {
+        case .found(let content): content
+        case .failed: .unreadable("read: \(Errno.ioError)")
+        case .ambivalent: .ambivalent(partition: partitionEntry(descriptor))
+        case .nothing: .unknown(partition: partitionEntry(descriptor))
         }
-        // A superblock whose checksum is wrong counts as none above; to the reader of an error it says a lot.
-        if case .found(let content) = superblock(descriptor, acceptingBadChecksum: true) { return content }
-        return .unknown(partition: partitionEntry(descriptor))
     }
 
     private enum Outcome {
@@ -43,12 +40,11 @@ enum DiskProbe {
         case nothing, ambivalent, failed
     }
 
-    private static func superblock(_ descriptor: Int32, acceptingBadChecksum: Bool) -> Outcome {
+    private static func superblock(_ descriptor: Int32) -> Outcome {
         guard let probe = blkid_new_probe() else { return .failed }
         defer { blkid_free_probe(probe) }
         guard blkid_probe_set_device(probe, descriptor, 0, 0) == 0 else { return .failed }
-        var flags = BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE
-        if acceptingBadChecksum { flags |= BLKID_SUBLKS_BADCSUM }
+        let flags = BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE
         blkid_probe_enable_superblocks(probe, 1)
         blkid_probe_set_superblocks_flags(probe, flags)
         blkid_probe_enable_partitions(probe, 1)
@@ -61,8 +57,7 @@ enum DiskProbe {
         }
         if let type = value(probe, "TYPE") {
             let filesystem = Filesystem(
-                type: type, label: value(probe, "LABEL"), uuid: value(probe, "UUID"), usage: value(probe, "USAGE") ?? "other",
-                hasBadChecksum: value(probe, "SBBADCSUM") != nil)
+                type: type, label: value(probe, "LABEL"), uuid: value(probe, "UUID"), usage: value(probe, "USAGE") ?? "other")
             return .found(.filesystem(filesystem, partition: entry(probe)))
         }
         if let table = value(probe, "PTTYPE") { return .found(.partitionTable(table)) }
@@ -107,7 +102,6 @@ extension DiskContent {
             encoder.append(filesystem.label)
             encoder.append(filesystem.uuid)
             encoder.append(filesystem.usage)
-            encoder.append(filesystem.hasBadChecksum)
             DiskContent.append(partition, to: &encoder)
         case .partitionTable(let type):
             encoder.append(Int64(2))
@@ -133,9 +127,9 @@ extension DiskContent {
         case 0: content = .notProbed
         case 1:
             guard let type = decoder.text(), let label = decoder.optionalText(), let uuid = decoder.optionalText(), let usage = decoder.text(),
-                let bad = decoder.flag(), let partition = DiskContent.partition(from: &decoder)
+                let partition = DiskContent.partition(from: &decoder)
             else { return nil }
-            let filesystem = Filesystem(type: type, label: label, uuid: uuid, usage: usage, hasBadChecksum: bad)
+            let filesystem = Filesystem(type: type, label: label, uuid: uuid, usage: usage)
             content = .filesystem(filesystem, partition: partition)
         case 2:
             guard let type = decoder.text() else { return nil }

@@ -36,6 +36,8 @@ extension MountOptions {
         var parsed = MountOptions()
         for element in options {
             if element.utf8.contains(0) { throw refusal(element, "contains a NUL byte") }
+            // libmount drops what stands behind a quote that is never closed.
+            if element.utf8.count(where: { $0 == UInt8(ascii: "\"") }) % 2 != 0 { throw refusal(element, "has a quote that is not closed") }
             guard let copy = strdup(element) else { throw refusal(element, "out of memory") }
             defer { free(copy) }
             var position: UnsafeMutablePointer<CChar>? = copy
@@ -44,7 +46,7 @@ extension MountOptions {
                 var nameLength = 0
                 var value: UnsafeMutablePointer<CChar>?
                 var valueLength = 0
-                // 0 an option, 1 the end; negative for an empty name or an open quote.
+                // 0 an option, 1 the end; negative for an option without a name.
                 let status = mnt_optstr_next_option(&position, &name, &nameLength, &value, &valueLength)
                 if status == 1 { break }
                 guard status == 0, let name else { throw refusal(element, "is not a list of options") }
@@ -59,6 +61,7 @@ extension MountOptions {
 
     private mutating func apply(name: String, whole: String) throws(StorageError) {
         if MountOptions.unsupported.contains(name) || name == "move" { throw MountOptions.refusal(whole, "is not supported") }
+        if MountOptions.withoutEffect.contains(name) { return }
         var user: UnsafeMutablePointer<CChar>?
         var vfs: UnsafeMutablePointer<CChar>?
         var filesystem: UnsafeMutablePointer<CChar>?
@@ -80,7 +83,7 @@ extension MountOptions {
             }
         } else if user != nil {
             let isForPrograms = name.utf8.starts(with: "x-".utf8) || name.utf8.starts(with: "X-".utf8)
-            if !isForPrograms && !MountOptions.withoutEffect.contains(name) { throw MountOptions.refusal(whole, "needs mount(8), which is not here") }
+            if !isForPrograms { throw MountOptions.refusal(whole, "needs mount(8), which is not here") }
         } else {
             data += data.isEmpty ? whole : "," + whole
         }

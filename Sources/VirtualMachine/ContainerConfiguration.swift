@@ -1,5 +1,5 @@
-import CZlib
 import FoundationEssentials
+import GuestInfoHost
 
 /// A minimal OCI runtime configuration (runtime-spec 1.2.0, config.json) for one command.
 public struct ContainerConfiguration: Sendable, Equatable, Encodable {
@@ -61,59 +61,23 @@ public struct ContainerConfiguration: Sendable, Equatable, Encodable {
     }
 }
 
-/// How the configuration travels in `guestinfo.tether.config`.
-public enum ConfigurationEncoding: String, Sendable, CaseIterable {
-    case plain
-    case base64
-    case gzipBase64 = "gzip+base64"
-
-    /// Values beyond this go compressed unless the user says otherwise: VMware's limits on one value begin at 64 KiB.
+/// How a configuration travels in `guestinfo.tether.config`.
+public enum ConfigurationDelivery {
+    /// Longer ones go compressed unless the user says otherwise: VMware's limits on one value begin at 64 KiB.
     public static let plainLimit = 48 * 1024
 
-    /// The encoding for a configuration of `count` bytes.
-    public static func suited(to count: Int) -> ConfigurationEncoding { count > plainLimit ? .gzipBase64 : .plain }
-
     /// The guestinfo variables that deliver `configuration`.
-    public func variables(_ configuration: [UInt8]) throws(VirtualMachineError) -> [String: [UInt8]] {
-        switch self {
-        case .plain: return ["guestinfo.tether.config": configuration]
-        case .base64: return Self.encoded(configuration, self)
-        case .gzipBase64: return Self.encoded(try gzip(configuration), self)
+    /// - Parameter encoding: nil for the one suited to its length.
+    public static func variables(
+        _ configuration: [UInt8], encoding: ValueEncoding? = nil
+    ) throws(VirtualMachineError) -> [String: [UInt8]] {
+        let encoding = encoding ?? (configuration.count > plainLimit ? .gzipBase64 : .plain)
+        let value: [UInt8]
+        do throws(ValueEncodingError) { value = try encoding.encode(configuration) } catch {
+            throw VirtualMachineError("encode the configuration", "", error.description)
         }
+        var variables = ["guestinfo.tether.config": value]
+        if encoding != .plain { variables["guestinfo.tether.config.encoding"] = Array(encoding.rawValue.utf8) }
+        return variables
     }
-
-    private static func encoded(_ bytes: [UInt8], _ encoding: ConfigurationEncoding) -> [String: [UInt8]] {
-        [
-            "guestinfo.tether.config": Array(Data(bytes).base64EncodedData()),
-            "guestinfo.tether.config.encoding": Array(encoding.rawValue.utf8),
-        ]
-    }
-}
-
-/// Compresses into the gzip format (RFC 1952), with zlib. The header carries no time and no name.
-func gzip(_ bytes: [UInt8]) throws(VirtualMachineError) -> [UInt8] {
-    let tooLarge = VirtualMachineError("compress the configuration", "", "it is too large")
-    guard let length = UInt32(exactly: bytes.count) else { throw tooLarge }
-    var stream = z_stream()
-    // 15 + 16: the largest window, and a gzip header instead of zlib's.
-    guard
-        deflateInit2_(
-            &stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-            == Z_OK
-    else { throw VirtualMachineError("compress the configuration", "", "zlib cannot be initialised") }
-    defer { deflateEnd(&stream) }
-    guard let bound = UInt32(exactly: deflateBound(&stream, UInt(length))) else { throw tooLarge }
-    var input = bytes
-    var output = [UInt8](repeating: 0, count: Int(bound))
-    let result = input.withUnsafeMutableBufferPointer { source in
-        output.withUnsafeMutableBufferPointer { target in
-            stream.next_in = source.baseAddress
-            stream.avail_in = length
-            stream.next_out = target.baseAddress
-            stream.avail_out = bound
-            return deflate(&stream, Z_FINISH)
-        }
-    }
-    guard result == Z_STREAM_END else { throw VirtualMachineError("compress the configuration", "", "zlib error \(result)") }
-    return Array(output[..<Int(stream.total_out)])
 }

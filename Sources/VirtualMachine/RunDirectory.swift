@@ -61,6 +61,21 @@ final class RunDirectory {
     }
 }
 
+/// A file that takes what arrived on a channel, byte for byte.
+final class CaptureFile {
+    private let file: FileDescriptor
+    private let path: String
+
+    init(_ directory: RunDirectory, _ name: String) throws(VirtualMachineError) {
+        file = try directory.create(name)
+        path = directory.file(name)
+    }
+
+    func append(_ bytes: ArraySlice<UInt8>) throws(VirtualMachineError) {
+        try RunDirectory.append(Array(bytes), to: file, object: path)
+    }
+}
+
 /// The text of the console as it arrives: whole lines, and the last of them.
 struct ConsoleReader {
     private var buffer = LineBuffer(limit: 4096)

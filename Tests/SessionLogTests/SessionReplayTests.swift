@@ -34,6 +34,22 @@ import Testing
         #expect(steps == [.event(event, at: Timestamp(nanoseconds: 0))])
     }
 
+    /// An event of a later version is no damage; one that cannot be read is.
+    @Test func tellsUnknownFromDamaged() throws {
+        func said(_ json: String) throws -> String {
+            var log: [UInt8] = []
+            var encoder = CRIEncoder()
+            encoder.encode(.event, Array((json + "\n").utf8), at: sampleTime, into: &log)
+            return try replay(Array(SampleSession().log.split(separator: 10).dropLast().joined(separator: [10])) + [10] + log).stderrText
+        }
+        let missing = "tetherctl: the exit record is missing: the capture is incomplete\n"
+        #expect(try said(#"{"event":"oom","more":1}"#) == missing)
+        #expect(
+            try said(#"{"event":"exit","id":"x"#)
+                == "tetherctl: the event of 2026-01-02T03:04:05.678901234Z cannot be read\n" + missing)
+        #expect(try said(#"{"event":"exit","id":"x"}"#).contains("cannot be read"))
+    }
+
     /// A VM cut off inside a long event does not hide the next boot.
     @Test func aCutEventDoesNotHideTheNext() {
         var log: [UInt8] = []

@@ -83,6 +83,8 @@ import Testing
         let name = uniqueLabel()
         try run("parted", "-s", file, "mklabel", "gpt", "mkpart", name, "1MiB", "12MiB", "mkpart", "other", "12MiB", "30MiB")
         let disk = try LoopDevice(file, partitions: true)
+        // A kernel that does not read partition tables itself is told of the partitions; another one has them already.
+        try run("partx", "--update", disk.path)
         let label = uniqueLabel()
         try run("mkfs.ext4", "-q", "-F", "-L", label, disk.path + "p1")
         for specifier in [DiskSpecifier.partLabel(name), .label(label)] {
@@ -149,7 +151,7 @@ import Testing
     @Test func aDamagedDiskGivesTheKernelsOwnWords() throws {
         let label = uniqueLabel()
         let file = try scratch.image("ext4", label: label)
-        // The group descriptors: the superblock is whole, so the disk is found; the kernel then refuses it.
+        // The group descriptors (at 2048 or 4096, by block size): the superblock is whole, so the disk is found; the kernel then refuses it.
         try scratch.overwrite(file, at: 1024 * 2, with: [UInt8](repeating: 0xFF, count: 4096))
         try scratch.overwrite(file, at: 4096, with: [UInt8](repeating: 0xFF, count: 4096))
         let disk = try LoopDevice(file)
@@ -160,6 +162,18 @@ import Testing
         #expect(error?.cause.hasPrefix("Structure needs cleaning (kernel: ") == true, "\(error?.cause ?? "")")
         #expect(error?.cause.contains("EXT4-fs (\(disk.name))") == true)
         #expect(try mounts() == [])
+    }
+
+    @Test func aSuperblockWithABadChecksumGivesTheKernelsOwnWords() throws {
+        let label = uniqueLabel()
+        let file = try scratch.image("ext4", label: label)
+        // s_uuid lies at 0x68; the checksum covers it.
+        try scratch.overwrite(file, at: 1024 + 0x68, with: [0xAA, 0xBB])
+        let disk = try LoopDevice(file)
+        let error = #expect(throws: StorageError.self) { try mount(request(.label(label))) }
+        #expect(error?.kind == .mountFailed)
+        #expect(error?.object == "\(disk.path) (ext4, label \(label)) on \(scratch.path)/mnt")
+        #expect(error?.cause.contains("(kernel: EXT4-fs (\(disk.name)): ") == true, "\(error?.cause ?? "")")
     }
 
     @Test func aDiskThatWasCutShortGivesTheKernelsOwnWords() throws {
@@ -228,7 +242,7 @@ import Testing
         user.currentDirectoryURL = URL(fileURLWithPath: root)
         try user.run()
         defer {
-            user.terminate()
+            kill(user.processIdentifier, SIGKILL)
             user.waitUntilExit()
         }
         let failures = unmount()
@@ -256,7 +270,7 @@ import Testing
         let failures = Storage.unmountAll(below: root, milliseconds: 1000)
         #expect(failures.map(\.point) == [disk.path])
         #expect(failures.first?.cause.contains("another mount namespace") == true)
-        other.terminate()
+        kill(other.processIdentifier, SIGKILL)
         other.waitUntilExit()
     }
 }

@@ -189,7 +189,7 @@ import Testing
 
     @Test func whatAProbeSaysComesBackFromTheWorker() {
         let entry = PartitionEntry(name: "root", uuid: nil)
-        let filesystem = Filesystem(type: "ext4", label: nil, uuid: "U", usage: "filesystem", hasBadChecksum: true)
+        let filesystem = Filesystem(type: "ext4", label: nil, uuid: "U", usage: "filesystem")
         let contents: [DiskContent] = [
             .notProbed, .filesystem(filesystem, partition: entry), .filesystem(filesystem, partition: nil), .partitionTable("gpt"),
             .unknown(partition: entry), .ambivalent(partition: nil), .unreadable("read: Input/output error"),

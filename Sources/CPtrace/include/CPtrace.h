@@ -9,10 +9,11 @@
 
 #include <stdint.h>
 
-/* The registers that a backdoor access and a cpuid can touch, and what locates the instruction.  A struct of our own:
- * user_regs_struct has orig_rax and segments that a Swift caller must carry through unchanged. */
+/* The registers that a backdoor access and a cpuid can touch, and what locates the instruction; `all` is the whole
+ * user_regs_struct as it was read, so that writing back needs no second read. */
 struct cptrace_registers {
     uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, rip, flags;
+    uint64_t all[27];
 };
 
 /* The ptrace(2) event of a stop, the bits above the signal in a wait status; these are macros or an enum in headers that

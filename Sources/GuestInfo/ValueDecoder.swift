@@ -2,7 +2,7 @@ import CNettle
 import CZlib
 
 /// How a value is packed to survive its way through the host's configuration, by the names cloud-init uses.
-public enum ValueEncoding: Equatable, Sendable {
+public enum ValueDecoder: Equatable, Sendable {
     case plain
     case base64
     case gzipBase64
