@@ -83,7 +83,7 @@ import Testing
     }
 
     @Test func noticesThatTheReaderIsGone() throws {
-        signal(SIGPIPE, SIG_IGN)
+        signal(SIGPIPE) { _ in }
         let ends = try Pipe().take()
         _ = FileDescriptor(owning: ends.read)
         let writer = FileDescriptor(owning: ends.write)
