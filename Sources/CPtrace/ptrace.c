@@ -70,6 +70,11 @@ int cptrace_alarm_start(int64_t milliseconds) {
     struct sigaction action = {.sa_handler = ring};
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGURG, &action, NULL) == -1) return -1;
+    /* Whoever started this program may have handed down a mask with everything in it: Dispatch's threads do. */
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGURG);
+    if (sigprocmask(SIG_UNBLOCK, &alarm, NULL) == -1) return -1;
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) == -1) return -1;

@@ -79,7 +79,9 @@ extension ContainerSpec {
     }
 
     private mutating func decodeLinux(_ reader: ObjectReader) {
-        if let entries = reader.objects("namespaces") { namespaces = ContainerNamespaces(entries, reader.path("namespaces"), reader.issues) }
+        if let entries = reader.objects("namespaces") {
+            namespaces = ContainerNamespaces(entries, reader.path("namespaces"), reader.issues)
+        }
         maskedPaths = reader.strings("maskedPaths", check: pathProblem) ?? []
         readonlyPaths = reader.strings("readonlyPaths", check: pathProblem) ?? []
         // One line for each of the limits, since each may be what the configuration is about.
@@ -147,7 +149,8 @@ extension ContainerNamespaces {
                 if seen.contains(type) { entry.report(.invalid, "type", "the \(type) namespace is listed twice") }
                 seen.append(type)
             case "network":
-                entry.report(.unsupported, "type", "a network namespace is not honoured yet: the container uses the VM's network; remove the entry")
+                entry.report(
+                    .unsupported, "type", "a network namespace is not honoured yet: the container uses the VM's network; remove the entry")
             case "cgroup", "user", "time":
                 entry.report(.unsupported, "type", "a \(type) namespace is not honoured yet; remove the entry")
             default:
@@ -171,7 +174,8 @@ extension ObjectReader {
         guard let text = string(name), !text.isEmpty else { return nil }
         // HOST_NAME_MAX and the kernel's limit on the domain name are both 64.
         if isPlainName(text, limit: 64) { return text }
-        report(.invalid, name, "expected at most 64 letters, digits, \"-\", \"_\" and \".\", first a letter or digit, found \(quoted(text))")
+        let expected = "expected at most 64 letters, digits, \"-\", \"_\" and \".\", first a letter or digit"
+        report(.invalid, name, "\(expected), found \(quoted(text))")
         return nil
     }
 }

@@ -71,8 +71,9 @@ public indirect enum JSONValue: Equatable, Sendable {
 
     private static func malformed(_ problem: String) -> SpecError { SpecError(issues: [SpecIssue(.malformed, "", problem)]) }
 
-    /// Copies what `json` refers to; `hasOnlyReals` says that integers come as reals. nil past ``depthLimit``: the bound keeps this recursion, and the release of what it
-    /// makes, within any stack.
+    /// Copies what `json` refers to; `hasOnlyReals` says that integers come as reals.
+    ///
+    /// nil past ``depthLimit``: the bound keeps this recursion, and the release of what it makes, within any stack.
     private init?(_ json: UnsafeMutablePointer<json_t>, _ hasOnlyReals: Bool, depth: Int) {
         switch json.pointee.type {
         case JSON_NULL: self = .null
@@ -89,7 +90,8 @@ public indirect enum JSONValue: Equatable, Sendable {
             let count = json_array_size(json)
             elements.reserveCapacity(count)
             for index in 0..<count {
-                guard let element = json_array_get(json, index), let value = JSONValue(element, hasOnlyReals, depth: depth + 1) else { return nil }
+                guard let element = json_array_get(json, index), let value = JSONValue(element, hasOnlyReals, depth: depth + 1)
+                else { return nil }
                 elements.append(value)
             }
             self = .array(elements)
@@ -99,7 +101,8 @@ public indirect enum JSONValue: Equatable, Sendable {
             members.reserveCapacity(json_object_size(json))
             var iterator = json_object_iter(json)
             while let current = iterator {
-                guard let item = json_object_iter_value(current), let value = JSONValue(item, hasOnlyReals, depth: depth + 1) else { return nil }
+                guard let item = json_object_iter_value(current), let value = JSONValue(item, hasOnlyReals, depth: depth + 1)
+                else { return nil }
                 let name = JSONValue.text(json_object_iter_key(current), json_object_iter_key_len(current))
                 members.append(Member(name: name, value: value))
                 iterator = json_object_iter_next(json, current)
@@ -112,7 +115,12 @@ public indirect enum JSONValue: Equatable, Sendable {
     /// An integer when `number` is one and every integer near it has a double of its own.
     private init(number: Double) {
         let exact = 9_007_199_254_740_992.0
-        self = number > -exact && number < exact && number == number.rounded(.towardZero) ? .integer(Int64(number)) : .real(number)
+        // Not rounded(_:): it would make whoever links this link libm too.
+        if number > -exact, number < exact, number == Double(Int64(number)) {
+            self = .integer(Int64(number))
+        } else {
+            self = .real(number)
+        }
     }
 
     /// jansson has checked that strings are UTF-8.

@@ -14,7 +14,9 @@ extension ContainerProcess {
         cwd = reader.absolutePath("cwd") ?? cwd
         env =
             reader.strings("env") { entry in
-                guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")) else { return "expected NAME=value, found \(quoted(entry))" }
+                guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")) else {
+                    return "expected NAME=value, found \(quoted(entry))"
+                }
                 return equals == entry.utf8.startIndex ? "expected NAME=value, found no name in \(quoted(entry))" : nil
             } ?? []
         if let object = reader.object("user") { user = ContainerUser(object) }

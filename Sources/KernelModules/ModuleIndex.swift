@@ -7,7 +7,6 @@ public struct ModuleIndex: Sendable {
         public var dependencies: [UInt8] = []
         public var aliases: [UInt8] = []
         public var softDependencies: [UInt8] = []
-        public var builtin: [UInt8] = []
         public init() {}
     }
 
@@ -23,7 +22,6 @@ public struct ModuleIndex: Sendable {
     }
 
     private var modules: [String: Module] = [:]
-    private var builtin: Set<String> = []
     /// Aliases by what stands before the first colon, "pci" or "scsi": a search then looks at one bus only.
     private var aliases: [String: [Alias]] = [:]
     private var softDependencies: [String: (before: [String], after: [String])] = [:]
@@ -34,10 +32,8 @@ public struct ModuleIndex: Sendable {
             // "kernel/drivers/scsi/sd_mod.ko: kernel/…/scsi_mod.ko kernel/…/scsi_common.ko"
             guard let first = words.first, first.utf8.last == UInt8(ascii: ":") else { return }
             let path = String(first.dropLast())
-            modules[ModuleIndex.name(ofPath: path)] = Module(path: path, dependencies: words.dropFirst().map { ModuleIndex.name(ofPath: $0) })
-        }
-        ModuleIndex.forEachLine(source.builtin) { words in
-            if let path = words.first { builtin.insert(ModuleIndex.name(ofPath: path)) }
+            let dependencies = words.dropFirst().map { ModuleIndex.name(ofPath: $0) }
+            modules[ModuleIndex.name(ofPath: path)] = Module(path: path, dependencies: dependencies)
         }
         ModuleIndex.forEachLine(source.aliases) { words in
             // "alias pci:v000015ADd000007C0sv*sd*bc*sc*i* vmw_pvscsi"
@@ -50,8 +46,10 @@ public struct ModuleIndex: Sendable {
             var soft = softDependencies[ModuleIndex.canonical(words[1])] ?? (before: [], after: [])
             var isAfter = false
             for word in words.dropFirst(2) {
-                if word == "pre:" { isAfter = false } else if word == "post:" { isAfter = true } else if isAfter { soft.after.append(word) } else {
-                    soft.before.append(word)
+                switch word {
+                case "pre:": isAfter = false
+                case "post:": isAfter = true
+                default: if isAfter { soft.after.append(word) } else { soft.before.append(word) }
                 }
             }
             softDependencies[ModuleIndex.canonical(words[1])] = soft
@@ -60,18 +58,15 @@ public struct ModuleIndex: Sendable {
 
     public var moduleCount: Int { modules.count }
 
-    /// Whether the kernel contains `name`, so that there is nothing to load.
-    public func isBuiltin(_ name: String) -> Bool { builtin.contains(ModuleIndex.canonical(name)) }
-
     /// The path of a module's file, relative to the index's folder; nil for one that has none here.
     public func path(of name: String) -> String? { modules[ModuleIndex.canonical(name)]?.path }
 
     /// The modules that a name, an alias ("fs-ext4") or a device ("pci:v000015ADd…") asks for and that have a file here.
-    /// Empty where there is nothing to load: the kernel contains it, or the image has no such module.
+    /// Empty where there is nothing to load: the kernel contains it, or the image has no such module. modules.builtin would
+    /// only tell the one from the other, so it is not read.
     public func modules(matching request: String) -> [String] {
         let name = ModuleIndex.canonical(request)
         if modules[name] != nil { return [name] }
-        if builtin.contains(name) { return [] }
         var found: [String] = []
         let bus = ModuleIndex.bus(of: request)
         for alias in aliases[bus] ?? [] where modules[alias.module] != nil && !found.contains(alias.module) {

@@ -29,7 +29,6 @@ public final class ModuleLoader {
         source.dependencies = try ModuleLoader.read(self.directory + "/modules.dep")
         source.aliases = try ModuleLoader.read(self.directory + "/modules.alias")
         source.softDependencies = try ModuleLoader.read(self.directory + "/modules.softdep")
-        source.builtin = try ModuleLoader.read(self.directory + "/modules.builtin")
         index = ModuleIndex(source)
         if let kernelArguments { parameters = ModuleParameters(kernelArguments: kernelArguments) } else {
             // Without /proc the modules get their defaults.
@@ -67,7 +66,9 @@ public final class ModuleLoader {
     /// As ``load(alias:until:interrupt:)``, for several. Without anything to load it returns at once.
     public func load(aliases: [String], until deadline: Deadline, interrupt: Interrupt? = nil) -> ModuleReport {
         var names: [String] = []
-        for alias in aliases { for name in index.modules(matching: alias) where !settled.contains(name) && !names.contains(name) { names.append(name) } }
+        for alias in aliases {
+            for name in index.modules(matching: alias) where !settled.contains(name) && !names.contains(name) { names.append(name) }
+        }
         if names.isEmpty { return ModuleReport() }
         return run("load modules", until: deadline, interrupt: interrupt) { session, output in
             for name in names { session.load(matching: name, output) }
@@ -107,7 +108,8 @@ extension ModuleLoader {
                         try insert(directory + "/" + path, parameters[step])
                         output.send(Message.loaded(step).encoded)
                     } catch {
-                        if error.errno == .exists { output.send(Message.present(step).encoded) } else { output.send(Message.failed(step, error.errno.description).encoded) }
+                        let message = error.errno == .exists ? Message.present(step) : .failed(step, error.errno.description)
+                        output.send(message.encoded)
                     }
                 }
             }

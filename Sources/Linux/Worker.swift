@@ -142,7 +142,9 @@ public struct Worker: ~Copyable {
                 pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: interrupt?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
             )
-            let ready = withUnsafeMutableBytes(of: &watched) { poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, deadline.pollTimeout) }
+            let ready = withUnsafeMutableBytes(of: &watched) {
+                poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, deadline.pollTimeout)
+            }
             if ready > 0, watched.1.revents != 0, let interrupt, interrupt.isRequested() {
                 let reaped = kill()
                 return WorkerResult(ending: .interrupted(reaped: reaped), messages: decoded().messages)

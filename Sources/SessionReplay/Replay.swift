@@ -188,12 +188,12 @@ public struct Replay {
         case .play:
             try pace(record.timestamp)
             let descriptor = record.stream == .stderr ? output.stderr : output.stdout
-            if options.timestamps, isInLine[record.stream] != true {
-                try output.write((record.timestamp.text + " ").utf8, to: descriptor)
+            if options.timestamps {
+                if isInLine[record.stream] != true { try output.write((record.timestamp.text + " ").utf8, to: descriptor) }
+                isInLine[record.stream] = !record.endsLine
             }
             try output.write(record.bytes, to: descriptor)
             if record.endsLine { try output.write(CollectionOfOne(10), to: descriptor) }
-            isInLine[record.stream] = !record.endsLine
         }
     }
 

@@ -33,7 +33,7 @@ public struct BootSummary: Sendable {
 
     private static func update(_ digest: inout StreamDigest, _ record: CRIRecord) {
         digest.update(record.bytes)
-        if record.endsLine { digest.update([10]) }
+        if record.endsLine { withUnsafeBytes(of: UInt8(ascii: "\n")) { digest.update($0) } }
     }
 
     /// What is wrong with the capture of this boot, a sentence each; empty if every byte is there.

@@ -23,7 +23,8 @@ extension BlockDevice {
     private static func isIgnored(_ name: String) -> Bool {
         for prefix in ["ram", "zram", "sr", "fd", "mtdblock"] {
             let rest = name.utf8.dropFirst(prefix.utf8.count)
-            if name.utf8.starts(with: prefix.utf8), let next = rest.first, next >= UInt8(ascii: "0"), next <= UInt8(ascii: "9") { return true }
+            let isNumbered = rest.first.map { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") } ?? false
+            if isNumbered && name.utf8.starts(with: prefix.utf8) { return true }
         }
         return false
     }

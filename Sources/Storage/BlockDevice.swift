@@ -61,6 +61,11 @@ public enum DiskContent: Equatable, Sendable {
         return nil
     }
 
+    var isUnreadable: Bool {
+        if case .unreadable = self { return true }
+        return false
+    }
+
     public var partition: PartitionEntry? {
         switch self {
         case .filesystem(_, let partition), .unknown(let partition), .ambivalent(let partition): partition

@@ -27,14 +27,17 @@ struct DiskFinder: ~Copyable {
 
     mutating func find(uevents: borrowing UeventSocket, report: (StorageNote) -> Void) throws(StorageError) -> BlockDevice {
         let deadline = Deadline.after(milliseconds: request.deviceTimeout)
-        try note(modules.loadForPresentHardware(.storage, until: deadline, interrupt: interrupt), report)
+        // Half of the time: a driver that hangs must not keep us from a disk that another one serves.
+        let driverDeadline = Deadline.after(milliseconds: request.deviceTimeout / 2)
+        try note(modules.loadForPresentHardware(.storage, until: driverDeadline, interrupt: interrupt), report)
         lastEvent = Clock.monotonic()
         while true {
             // Events first, disks second: what the events tell of is then in the list, and is not probed twice.
             _ = try takeEvents(uevents, until: deadline, report)
             try look(report)
             // The probes took their time: had the set of disks changed meanwhile, the match below would be of the past.
-            if try takeEvents(uevents, until: deadline, report) { continue }
+            let isStale = try takeEvents(uevents, until: deadline, report)
+            if isStale && !deadline.hasPassed { continue }
             switch DiskMatch(request.device, in: devices, pathNumber: pathNumber()) {
             case .several(let matches):
                 throw failure(.ambiguous, "\(matches.count) disks match: " + DiskMatch.list(matches))
@@ -78,9 +81,10 @@ struct DiskFinder: ~Copyable {
                 }
                 guard event.subsystem == "block" else { continue }
                 isStale = true
-                // New content in an old device: another medium, or a filesystem that was just made.
-                if event.action == "change" {
-                    for index in devices.indices where devices[index].name == event.deviceName { devices[index].content = .notProbed }
+                for index in devices.indices where devices[index].name == event.deviceName {
+                    // New content in an old device: another medium, or a filesystem that was just made. And a device that was
+                    // seen before its node existed is announced only now.
+                    if event.action == "change" || devices[index].content.isUnreadable { devices[index].content = .notProbed }
                 }
             }
         }
@@ -121,10 +125,12 @@ struct DiskFinder: ~Copyable {
         let deadline = Deadline.after(milliseconds: request.probeTimeout)
         var wasInterrupted = false
         for probe in running {
-            guard let result = probe.wait(until: wasInterrupted ? Deadline(nanoseconds: 0) : deadline, interrupt: interrupt) else { continue }
+            let end = wasInterrupted ? Deadline(nanoseconds: 0) : deadline
+            guard let result = probe.wait(until: end, interrupt: interrupt) else { continue }
             let content: DiskContent
             switch result.ending {
-            case .finished: content = result.messages.first.flatMap { DiskContent(encoded: $0) } ?? .unreadable("the probe gave no result")
+            case .finished:
+                content = result.messages.first.flatMap { DiskContent(encoded: $0) } ?? .unreadable("the probe gave no result")
             case .died(let signal): content = .unreadable("the probe died of signal \(signal)")
             case .timedOut: content = .unreadable("did not answer within \(request.probeTimeout) ms")
             case .interrupted:
@@ -165,7 +171,9 @@ struct DiskFinder: ~Copyable {
             pollfd(fd: uevents.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: interrupt?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
         )
-        _ = withUnsafeMutableBytes(of: &watched) { poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, deadline.pollTimeout) }
+        _ = withUnsafeMutableBytes(of: &watched) {
+            poll($0.baseAddress?.assumingMemoryBound(to: pollfd.self), 2, deadline.pollTimeout)
+        }
         if watched.1.revents != 0, let interrupt, interrupt.isRequested() { throw failure(.interrupted, "interrupted while waiting") }
     }
 

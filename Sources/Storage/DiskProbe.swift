@@ -126,8 +126,8 @@ extension DiskContent {
         switch decoder.number() {
         case 0: content = .notProbed
         case 1:
-            guard let type = decoder.text(), let label = decoder.optionalText(), let uuid = decoder.optionalText(), let usage = decoder.text(),
-                let partition = DiskContent.partition(from: &decoder)
+            guard let type = decoder.text(), let label = decoder.optionalText(), let uuid = decoder.optionalText(),
+                let usage = decoder.text(), let partition = DiskContent.partition(from: &decoder)
             else { return nil }
             let filesystem = Filesystem(type: type, label: label, uuid: uuid, usage: usage)
             content = .filesystem(filesystem, partition: partition)

@@ -65,7 +65,9 @@ extension MountOptions {
         var user: UnsafeMutablePointer<CChar>?
         var vfs: UnsafeMutablePointer<CChar>?
         var filesystem: UnsafeMutablePointer<CChar>?
-        guard mnt_split_optstr(whole, &user, &vfs, &filesystem, 0, 0) == 0 else { throw MountOptions.refusal(whole, "libmount cannot parse it") }
+        guard mnt_split_optstr(whole, &user, &vfs, &filesystem, 0, 0) == 0 else {
+            throw MountOptions.refusal(whole, "libmount cannot parse it")
+        }
         defer {
             free(user)
             free(vfs)

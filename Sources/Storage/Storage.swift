@@ -93,7 +93,8 @@ public enum Storage {
         case .finished: break
         case .died(let signal): throw failure(.mountFailed, "the worker died (signal \(signal))")
         case .timedOut(let reaped):
-            throw failure(.mountFailed, "the disk did not answer within \(request.mountTimeout) ms" + (reaped ? "" : ", and the worker hangs in the kernel"))
+            let rest = reaped ? "" : ", and the worker hangs in the kernel"
+            throw failure(.mountFailed, "the disk did not answer within \(request.mountTimeout) ms" + rest)
         case .interrupted: throw failure(.interrupted, "interrupted while mounting")
         }
         switch result.messages.first.flatMap({ FilesystemMount.Outcome(encoded: $0) }) {

@@ -62,7 +62,9 @@ private struct Unmounter {
             return
         }
         var devices: [String] = []
-        for mount in order where mount.source.utf8.starts(with: "/dev/".utf8) && !devices.contains(mount.source) { devices.append(mount.source) }
+        for mount in order where mount.source.utf8.starts(with: "/dev/".utf8) && !devices.contains(mount.source) {
+            devices.append(mount.source)
+        }
         // Twice: what is busy only because of a mount that could not go at first may go then.
         let busy = unmount(unmount(order, output).map { $0.mount }, output)
         for failed in busy { detach(failed.mount, failed.errno, output) }
@@ -71,7 +73,9 @@ private struct Unmounter {
         sync()
         let mounted = (try? table()) ?? []
         let detached = busy.map { $0.mount.source }
-        for device in devices where !detached.contains(device) && !mounted.contains(where: { $0.source == device }) { awaitRelease(of: device, output) }
+        for device in devices where !detached.contains(device) && !mounted.contains(where: { $0.source == device }) {
+            awaitRelease(of: device, output)
+        }
     }
 
     private func tell(_ name: String, _ cause: String?, _ output: borrowing WorkerOutput) {

@@ -35,7 +35,6 @@ import Testing
             alias broken
             """.utf8)
         source.softDependencies = Array("softdep xfs pre: crc32c\nsoftdep libcrc32c pre: crc32c post: xfs\n".utf8)
-        source.builtin = Array("kernel/fs/ext4/ext4.ko\nkernel/drivers/nvme/host/nvme-core.ko\n".utf8)
         return source
     }()
     let index = ModuleIndex(source)
@@ -50,7 +49,6 @@ import Testing
     @Test func namesAreTheSameWithEitherDash() {
         #expect(index.modules(matching: "crc32c-intel") == ["crc32c_intel"])
         #expect(index.path(of: "crc32c_intel") == "kernel/arch/x86/crypto/crc32c-intel.ko")
-        #expect(index.isBuiltin("nvme_core"))
     }
 
     @Test func whatIsBuiltInOrAbsentNeedsNothing() {

@@ -1,0 +1,25 @@
+import Foundation
+
+/// Image disks that several tests use.
+enum Images {
+    /// The sample root with files that cannot be executed, each in its own way, and a link that leads to /run.
+    static func odd() throws -> String {
+        lock.lock()
+        defer { lock.unlock() }
+        if let made { return made.file("odd.vmdk") }
+        let scratch = try Scratch()
+        let root = scratch.file("root")
+        guard try run(["cp", "-a", try Build.path("busybox-root"), root]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
+        try scratch.write("root/etc/plain", Data("#!/bin/sh\n".utf8))
+        try scratch.write("root/etc/no-interpreter", Data("#!/nowhere/sh\n".utf8), mode: 0o755)
+        try scratch.write("root/etc/garbage", Data([0x7F, 0x45, 0x4C, 0x46, 0, 1, 2, 3]), mode: 0o755)
+        try FileManager.default.createSymbolicLink(atPath: root + "/out", withDestinationPath: "/run")
+        guard try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("odd.vmdk")]).status == 0
+        else { throw CocoaError(.fileWriteUnknown) }
+        made = scratch
+        return scratch.file("odd.vmdk")
+    }
+
+    private static let lock = NSLock()
+    nonisolated(unsafe) private static var made: Scratch?  // guarded by `lock`
+}
