@@ -55,7 +55,7 @@ struct Finished {
 func run(_ arguments: [String], whileRunning: ((Process, String) throws -> Void)? = nil) throws -> Finished {
     let scratch = try Scratch()
     let outputs = [scratch.file("stdout"), scratch.file("stderr")]
-    for output in outputs { FileManager.default.createFile(atPath: output, contents: nil) }
+    for output in outputs { try Data().write(to: URL(fileURLWithPath: output)) }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = arguments
@@ -81,7 +81,11 @@ struct VM {
 
     var code: Int32 { finished.status }
     var out: String { finished.text }
-    var err: String { finished.errorText }
+    /// Standard error of the container: without tetherctl's own lines.
+    var err: String {
+        finished.errorText.split(separator: "\n", omittingEmptySubsequences: false)
+            .filter { !$0.hasPrefix("tetherctl: ") }.joined(separator: "\n")
+    }
 
     /// Boots the ISO.
     ///
@@ -131,7 +135,7 @@ struct VM {
 
     /// The error of a boot that failed must stand in all three places: session log, status and console.
     func expectFailure(_ code: Int32, phase: String, says parts: [String], sourceLocation: SourceLocation = #_sourceLocation) {
-        #expect(self.code == code, "\(err)", sourceLocation: sourceLocation)
+        #expect(self.code == code, "\(finished.errorText)", sourceLocation: sourceLocation)
         #expect(exit?.exitCode == UInt8(code), sourceLocation: sourceLocation)
         #expect(exit?.error?.phase.rawValue == phase, sourceLocation: sourceLocation)
         #expect(status["phase"] as? String == "failed", sourceLocation: sourceLocation)
@@ -139,7 +143,7 @@ struct VM {
         let places = [
             ("session log", "\(exit?.error?.operation ?? "") \(exit?.error?.object ?? ""): \(exit?.error?.cause ?? "")"),
             ("status", "\(reported["operation"] ?? "") \(reported["object"] ?? ""): \(reported["cause"] ?? "")"),
-            ("console", console), ("tetherctl", err),
+            ("console", console), ("tetherctl", finished.errorText),
         ]
         for (place, text) in places {
             for part in parts { #expect(text.contains(part), "\(place) lacks '\(part)': \(text)", sourceLocation: sourceLocation) }
