@@ -26,7 +26,7 @@ extension TetherSettings {
 extension RootfsSettings {
     fileprivate mutating func decode(_ reader: ObjectReader) {
         if let text = reader.string("device") {
-            if let specifier = DeviceSpecifier(text) {
+            if let specifier = DiskSpecifier(text) {
                 device = specifier
             } else {
                 let forms = "LABEL=…, UUID=…, PARTLABEL=…, PARTUUID=… or an absolute path"

@@ -19,7 +19,7 @@ public struct TetherSettings: Equatable, Sendable {
 
 /// `tether.rootfs`: the disk that becomes the container's root.
 public struct RootfsSettings: Equatable, Sendable {
-    public var device = DeviceSpecifier.label("containerfs")
+    public var device = DiskSpecifier.label("containerfs")
     /// `type`: the filesystem type; nil, which "auto" stands for in the configuration, finds it out.
     public var type: String?
     /// Mount options as mount(8) takes them after `-o`.
@@ -28,45 +28,6 @@ public struct RootfsSettings: Equatable, Sendable {
     public var timeoutSeconds: Int64 = 30
 
     public init() {}
-}
-
-/// Which block device is meant, in the notation of fstab(5).
-public enum DeviceSpecifier: Equatable, Sendable, CustomStringConvertible {
-    case label(String)
-    case uuid(String)
-    case partitionLabel(String)
-    case partitionUUID(String)
-    /// An absolute path: "/dev/sda1".
-    case path(String)
-
-    /// - Returns: nil for text of none of the five forms, or with nothing behind the "=".
-    public init?(_ text: String) {
-        if text.utf8.first == UInt8(ascii: "/") {
-            self = .path(text)
-            return
-        }
-        guard let equals = text.utf8.firstIndex(of: UInt8(ascii: "=")) else { return nil }
-        let value = String(text[text.index(after: equals)...])
-        guard !value.isEmpty else { return nil }
-        switch String(text[..<equals]) {
-        case "LABEL": self = .label(value)
-        case "UUID": self = .uuid(value)
-        case "PARTLABEL": self = .partitionLabel(value)
-        case "PARTUUID": self = .partitionUUID(value)
-        default: return nil
-        }
-    }
-
-    /// The notation of fstab(5) again: "LABEL=containerfs".
-    public var description: String {
-        switch self {
-        case .label(let value): "LABEL=" + value
-        case .uuid(let value): "UUID=" + value
-        case .partitionLabel(let value): "PARTLABEL=" + value
-        case .partitionUUID(let value): "PARTUUID=" + value
-        case .path(let path): path
-        }
-    }
 }
 
 /// `tether.log`: the session log.

@@ -1,3 +1,5 @@
+import Linux
+
 /// What a look at all the disks says about the one that is meant.
 enum DiskMatch: Equatable {
     case none

@@ -39,9 +39,9 @@ final class Boot {
             try connect()
             let spec = try readConfiguration()
             self.spec = spec
-            let modules = try loadDrivers(stops)
-            try mountRootfs(spec, modules, stops)
-            try runContainer(spec, stops)
+            let found = try findDisk(spec, stops)
+            try mountRootfs(found, stops)
+            try runContainer(spec, found.modules, stops)
         } catch {
             fail(error)
         }
@@ -97,41 +97,49 @@ final class Boot {
         return spec
     }
 
-    /// devices: drivers for what this machine has.
-    private func loadDrivers(_ stops: StopRequests) throws(Failure) -> ModuleLoader {
+    /// devices: the storage drivers, and the one disk that is meant.
+    private func findDisk(_ spec: ContainerSpec, _ stops: StopRequests) throws(Failure) -> FoundDisk {
         status.enter(.devices)
         let modules: ModuleLoader
         do throws(ModuleError) { modules = try ModuleLoader() } catch { throw Failure(error.operation, error.object, error.cause) }
-        let report = modules.loadForPresentHardware(.all, until: .after(milliseconds: 30_000), interrupt: stops.interrupt)
-        if !report.loaded.isEmpty { diagnostics.info("loaded modules \(report.loaded.joined(separator: ", "))") }
-        // A driver that fails may not be one that is needed; if it is, the disk will be missed by name.
-        for failure in report.failures { diagnostics.warning(failure.description) }
-        do throws(SyscallError) { try stops.watchPowerButton() } catch { diagnostics.warning("no power button: \(error.description)") }
-        return modules
-    }
-
-    /// rootfs: the image disk.
-    private func mountRootfs(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) {
-        status.enter(.rootfs)
         let settings = spec.tether.rootfs
-        var request = RootfsRequest(device: DiskSpecifier(settings.device), type: settings.type, options: settings.options, target: Shutdown.rootfs)
+        var request = RootfsRequest(device: settings.device, type: settings.type, options: settings.options, target: Shutdown.rootfs)
         request.deviceTimeout = settings.timeoutSeconds &* 1000
         let uevents = try mapped { () throws(SyscallError) in try UeventSocket() }
         do throws(StorageError) {
-            _ = try Storage.mountRootfs(request, modules: modules, uevents: uevents, interrupt: stops.interrupt) { note in
-                switch note.severity {
-                case .debug: diagnostics.debug(note.text)
-                case .info: diagnostics.info(note.text)
-                case .warning: diagnostics.warning(note.text)
-                }
-            }
+            let disk = try Storage.findDisk(request, modules: modules, uevents: uevents, interrupt: stops.interrupt, report: note)
+            return FoundDisk(disk: disk, request: request, modules: modules)
         } catch {
             throw Failure(error.operation, error.object, Boot.bounded(error.cause))
         }
     }
 
+    private struct FoundDisk {
+        let disk: BlockDevice
+        let request: RootfsRequest
+        let modules: ModuleLoader
+    }
+
+    /// rootfs: mounts the image disk.
+    private func mountRootfs(_ found: FoundDisk, _ stops: StopRequests) throws(Failure) {
+        status.enter(.rootfs)
+        do throws(StorageError) {
+            _ = try Storage.mount(found.disk, found.request, modules: found.modules, interrupt: stops.interrupt, report: note)
+        } catch {
+            throw Failure(error.operation, error.object, Boot.bounded(error.cause))
+        }
+    }
+
+    private func note(_ note: StorageNote) {
+        switch note.severity {
+        case .debug: diagnostics.debug(note.text)
+        case .info: diagnostics.info(note.text)
+        case .warning: diagnostics.warning(note.text)
+        }
+    }
+
     /// launching, running, stopping, exited.
-    private func runContainer(_ spec: ContainerSpec, _ stops: StopRequests) throws(Failure) -> Never {
+    private func runContainer(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) -> Never {
         guard let log else { throw Failure("write", "session log", "the port is not open") }
         status.enter(.launching)
         RecoveryState(id: spec.tether.id, phase: .launching, startedAt: nil, processID: 0).save()
@@ -152,9 +160,11 @@ final class Boot {
             stopSignal: spec.tether.stop.signal, stopTimeout: spec.tether.stop.timeoutSeconds &* 1000,
             drainGrace: spec.tether.drain.graceMilliseconds, drainDeadline: spec.tether.drain.deadlineSeconds &* 1000)
         let outcome = try mapped { () throws(SyscallError) in
-            let supervisor = try Supervisor(container, stops: stops, limits: limits, log: log, diagnostics: diagnostics) {
-                self.status.enter(.stopping)
-            }
+            // Only now, beside the container: it does not wait for drivers that it may never need.
+            let drivers = HardwareDrivers(modules, diagnostics)
+            let supervisor = try Supervisor(
+                container, stops: stops, drivers: drivers, limits: limits, log: log, diagnostics: diagnostics
+            ) { self.status.enter(.stopping) }
             return try supervisor.run()
         }
         let record = ExitRecord(
@@ -209,17 +219,5 @@ final class Boot {
             result.append(argument)
         }
         return result
-    }
-}
-
-extension DiskSpecifier {
-    fileprivate init(_ device: DeviceSpecifier) {
-        switch device {
-        case .label(let value): self = .label(value)
-        case .uuid(let value): self = .uuid(value)
-        case .partitionLabel(let value): self = .partLabel(value)
-        case .partitionUUID(let value): self = .partUUID(value)
-        case .path(let value): self = .path(value)
-        }
     }
 }

@@ -57,8 +57,8 @@ enum Shutdown {
 
     /// Powers off at once.
     static func powerOff() -> Never {
-        if getpid() == 1 { _ = clinux_power_off() }
-        // Not PID 1, or the kernel refuses: as PID 1, leaving would panic the kernel, and panic= then ends the VM.
+        _ = clinux_power_off()
+        // The kernel refuses: the end of PID 1 panics it, and panic= then ends the VM.
         exit(125)
     }
 }

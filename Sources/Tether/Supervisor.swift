@@ -23,10 +23,11 @@ final class Supervisor {
         var drainDeadline: Int64
     }
 
-    private enum Token: UInt64 { case signals = 1, stdout, stderr, log, diagnostics, powerButton }
+    private enum Token: UInt64 { case signals = 1, stdout, stderr, log, diagnostics, powerButton, drivers }
 
     private let container: LaunchedContainer
     private let stops: StopRequests
+    private let drivers: HardwareDrivers
     private let limits: Limits
     private let log: SessionLogWriter
     private let diagnostics: Diagnostics
@@ -45,6 +46,7 @@ final class Supervisor {
     private var killed = false
     private var watchesLog = false
     private var watchesDiagnostics = false
+    private var watchedDrivers: Int32?
     private var orphans = 0
     private var buffer = [UInt8](repeating: 0, count: 32 * 1024)
 
@@ -60,11 +62,12 @@ final class Supervisor {
     }
 
     init(
-        _ container: LaunchedContainer, stops: StopRequests, limits: Limits, log: SessionLogWriter, diagnostics: Diagnostics,
-        onStop: @escaping () -> Void
+        _ container: LaunchedContainer, stops: StopRequests, drivers: HardwareDrivers, limits: Limits, log: SessionLogWriter,
+        diagnostics: Diagnostics, onStop: @escaping () -> Void
     ) throws(SyscallError) {
         self.container = container
         self.stops = stops
+        self.drivers = drivers
         self.limits = limits
         self.log = log
         self.diagnostics = diagnostics
@@ -78,7 +81,7 @@ final class Supervisor {
     /// Runs until the container has ended and its output is drained.
     func run() throws(SyscallError) -> Outcome {
         try epoll.add(stops.signalDescriptor, .readable, token: Token.signals.rawValue)
-        if let button = stops.buttonDescriptor { try epoll.add(button, .readable, token: Token.powerButton.rawValue) }
+        try watchDrivers()
         // Signals that came before this were taken while booting: a child may have ended, a stop may have been asked.
         reap()
         stopIfRequested()
@@ -98,6 +101,7 @@ final class Supervisor {
                 case .powerButton:
                     stops.takeButton()
                     stopIfRequested()
+                case .drivers: try takeDrivers()
                 case nil: break
                 }
             }
@@ -201,6 +205,31 @@ final class Supervisor {
     private func pipeFill(_ source: Source) -> Int {
         var count: Int32 = 0
         return source.isOpen && clinux_readable_bytes(source.descriptor, &count) == 0 ? Int(count) : 0
+    }
+
+    // MARK: Drivers
+
+    private func watchDrivers() throws(SyscallError) {
+        if let descriptor = drivers.descriptor {
+            watchedDrivers = descriptor
+            try epoll.add(descriptor, .readable, token: Token.drivers.rawValue)
+        } else {
+            try watchPowerButton()
+        }
+    }
+
+    private func watchPowerButton() throws(SyscallError) {
+        do throws(SyscallError) { try stops.watchPowerButton() } catch { diagnostics.warning("no power button: \(error.description)") }
+        if let button = stops.buttonDescriptor { try epoll.add(button, .readable, token: Token.powerButton.rawValue) }
+    }
+
+    /// The loading of the other drivers made progress. With them comes the power button's.
+    private func takeDrivers() throws(SyscallError) {
+        // The worker changes what it is watched by when its messages are all there.
+        if let watchedDrivers { try epoll.remove(watchedDrivers) }
+        watchedDrivers = nil
+        drivers.step()
+        try watchDrivers()
     }
 
     // MARK: Stopping

@@ -10,7 +10,7 @@ import Testing
         let image = scratch.file("image.vmdk")
         // squashfs and erofs (as Debian 12 makes them) hold no label, so the disk is named by its path.
         let hasLabel = type == "xfs" || type == "btrfs"
-        let label = hasLabel ? ["--label", "containerfs"] : []
+        let label = ["--label", hasLabel ? "containerfs" : ""]
         try tetherctl(["image", "--from", try Build.path("busybox-root"), "--filesystem", type, "--output", image] + label)
         let config = configuration(["sh", "-c", "grep ' / ' /proc/mounts; touch /x || echo read-only"]) { config, _ in
             if !hasLabel { config["tether"] = ["rootfs": ["device": "/dev/sda"]] }

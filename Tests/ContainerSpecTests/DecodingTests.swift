@@ -59,7 +59,7 @@ import Testing
         #expect(spec.namespaces.pid && !spec.namespaces.ipc && !spec.namespaces.uts)
         #expect(spec.maskedPaths == ["/proc/kcore"] && spec.readonlyPaths == ["/proc/sys"])
         let tether = spec.tether
-        #expect(tether.id == "c_1" && tether.rootfs.device == .partitionUUID("ab-1") && tether.rootfs.type == "xfs")
+        #expect(tether.id == "c_1" && tether.rootfs.device == .partUUID("ab-1") && tether.rootfs.type == "xfs")
         #expect(tether.rootfs.options == ["noatime"] && tether.rootfs.timeoutSeconds == 3600)
         #expect(tether.log.partialFlushMilliseconds == 0 && tether.stop.signal.rawValue == 37 && tether.stop.timeoutSeconds == 0)
         #expect(tether.drain.graceMilliseconds == 5 && tether.drain.deadlineSeconds == 6 && !tether.usesInit && tether.debug)
@@ -89,10 +89,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("LABEL=a b", DeviceSpecifier.label("a b")), ("UUID=1-2", .uuid("1-2")), ("PARTLABEL=root=x", .partitionLabel("root=x")),
-        ("PARTUUID=ff", .partitionUUID("ff")), ("/dev/sda1", .path("/dev/sda1")),
+        ("LABEL=a b", DiskSpecifier.label("a b")), ("UUID=1-2", .uuid("1-2")), ("PARTLABEL=root=x", .partLabel("root=x")),
+        ("PARTUUID=ff", .partUUID("ff")), ("/dev/sda1", .path("/dev/sda1")),
     ])
-    func devices(_ text: String, _ device: DeviceSpecifier) throws {
+    func devices(_ text: String, _ device: DiskSpecifier) throws {
         #expect(try decode(document("\"tether\": {\"rootfs\": {\"device\": \"\(text)\", \"type\": \"auto\"}}")).tether.rootfs.device == device)
         #expect(device.description == text)
     }
