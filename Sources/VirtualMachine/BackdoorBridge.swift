@@ -87,8 +87,7 @@ final class BackdoorBridge {
     func timer() throws(VirtualMachineError) {
         guard case .searching = state, let due = nextPoll, due.hasPassed else { return }
         statistics.polls += 1
-        try client.interrupt()
-        try check(stop: try client.receive(by: .after(milliseconds: 10_000)))
+        try check(stop: try stopMachine())
         if let entries = try findEntries() {
             let breakpoint = breakpointCommand("Z", entries)
             guard try client.exchange([breakpoint]).first == Array("OK".utf8) else {
@@ -105,6 +104,17 @@ final class BackdoorBridge {
             nextPoll = .after(milliseconds: isSlow ? Self.slowPollInterval : Self.pollInterval)
         }
         try client.resume()
+    }
+
+    /// Stops the VM. Firmware that switches the processor's mode can make the stub lose a request, so it is repeated.
+    private func stopMachine() throws(VirtualMachineError) -> [UInt8] {
+        for _ in 0..<9 {
+            try client.interrupt()
+            if let packet = try client.receiveIfAny(by: .after(milliseconds: 1000)) { return packet }
+            log.debug("the gdb stub did not stop the VM; asking again")
+        }
+        try client.interrupt()
+        return try client.receive(by: .after(milliseconds: 10_000))
     }
 
     /// Handles what the stub has sent. To be called when ``descriptor`` is readable.

@@ -8,6 +8,8 @@ import Linux
 final class GDBClient {
     private let socket: FileDescriptor
     private var decoder = GDBPacketDecoder()
+    /// The end of what was sent last, for error messages.
+    private var lastSent: [UInt8] = []
     private var target = GDBTargetDescription()
     /// The longest wait for QEMU to answer one batch of commands, milliseconds.
     private let patience: Int64
@@ -113,14 +115,20 @@ final class GDBClient {
         return try decoded()
     }
 
-    /// The next packet, waited for until `deadline`.
-    func receive(by deadline: Deadline) throws(VirtualMachineError) -> [UInt8] {
+    /// The next packet, waited for until `deadline`; nil when none came.
+    func receiveIfAny(by deadline: Deadline) throws(VirtualMachineError) -> [UInt8]? {
         while true {
             if let packet = try decoded() { return packet }
             if try fill() { continue }
-            if deadline.hasPassed { throw failure("wait for an answer", "nothing came within \(patience) ms") }
+            if deadline.hasPassed { return nil }
             try wait(Int16(POLLIN), until: deadline)
         }
+    }
+
+    /// As ``receiveIfAny(by:)``, but it is an error when nothing comes.
+    func receive(by deadline: Deadline) throws(VirtualMachineError) -> [UInt8] {
+        if let packet = try receiveIfAny(by: deadline) { return packet }
+        throw failure("wait for an answer", "nothing came within \(patience) ms after “\(Self.text(lastSent))”")
     }
 
     // MARK: Memory and registers
@@ -190,6 +198,7 @@ final class GDBClient {
     // MARK: I/O
 
     private func send(_ bytes: [UInt8]) throws(VirtualMachineError) {
+        lastSent = Array(bytes.suffix(80))
         let deadline = Deadline.after(milliseconds: patience)
         var sent = 0
         while sent < bytes.count {

@@ -114,11 +114,13 @@ public struct MachineConfiguration: Sendable, Equatable {
     private var bootArguments: [String] {
         switch boot {
         case .iso(let path):
-            let bus = board == .q35 ? "ide.0" : "ide.1"
-            return [
-                "-drive", "if=none,id=cd,media=cdrom,readonly=on,format=raw,file=\(Self.escape(path))",
-                "-device", "ide-cd,bus=\(bus),drive=cd,bootindex=0",
-            ]
+            let drive = ["-drive", "if=none,id=cd,media=cdrom,readonly=on,format=raw,file=\(Self.escape(path))"]
+            if case .uefi = firmware {
+                // Not the IDE drive: when the gdb stub stops the VM while UEFI firmware reads from that one, QEMU 7.2 waits for
+                // ever for the request to end.
+                return drive + ["-device", "virtio-scsi-pci,id=cd-bus", "-device", "scsi-cd,bus=cd-bus.0,drive=cd,bootindex=0"]
+            }
+            return drive + ["-device", "ide-cd,bus=\(board == .q35 ? "ide.0" : "ide.1"),drive=cd,bootindex=0"]
         case .kernel(let path, let initrd, let arguments):
             return ["-kernel", path] + (initrd.map { ["-initrd", $0] } ?? []) + ["-append", arguments]
         }
