@@ -1,6 +1,7 @@
 # make run              installs what is missing, builds everything, and runs a sample container VM
 # make test             builds everything and runs every test
 # make iso              build/tether.iso alone
+# make bench            measures sizes, memory, start and throughput beside a minimal init and a raw cat
 # make debian-image     build/debian.vmdk, an image disk with a minimal Debian
 # make clean            removes build/ and .build/
 #
@@ -29,7 +30,7 @@ kernel := build/kernel/$(KERNEL_FLAVOUR)
 tools := build/tetherctl build/guestinfo-bed
 say = @echo "==>
 
-.PHONY: run test iso tools debian-image clean packages swift
+.PHONY: run test bench iso tools debian-image clean packages swift
 .DEFAULT_GOAL := run
 
 # ---- What the user asks for ----------------------------------------------------------------------------------------
@@ -41,6 +42,10 @@ run: build/tether.iso $(tools) build/sample.vmdk
 
 iso: build/tether.iso
 tools: $(tools)
+
+bench: build/tether.iso $(tools) build/sample.vmdk
+	@bench/run
+
 debian-image: build/debian.vmdk
 
 # Built first and as the caller, so that under sudo nothing is compiled and no file of root's is left in .build.
