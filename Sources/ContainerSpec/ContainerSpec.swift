@@ -19,9 +19,9 @@ public struct ContainerSpec: Equatable, Sendable {
     public var annotations: [KeyValue]
     /// `linux.namespaces`.
     public var namespaces: ContainerNamespaces
-    /// `linux.maskedPaths`: absolute paths in the container that must not be readable.
+    /// `linux.maskedPaths`: absolute paths in the container that must not be readable. Without the property the standard ones.
     public var maskedPaths: [String]
-    /// `linux.readonlyPaths`: absolute paths in the container that must not be writable.
+    /// `linux.readonlyPaths`: absolute paths in the container that must not be writable. Without the property the standard ones.
     public var readonlyPaths: [String]
     /// `tether`: what concerns the VM rather than the container.
     public var tether: TetherSettings
@@ -34,10 +34,21 @@ public struct ContainerSpec: Equatable, Sendable {
         mounts = []
         annotations = []
         namespaces = ContainerNamespaces()
-        maskedPaths = []
-        readonlyPaths = []
+        maskedPaths = ContainerSpec.standardMaskedPaths
+        readonlyPaths = ContainerSpec.standardReadonlyPaths
         tether = TetherSettings()
     }
+}
+
+extension ContainerSpec {
+    /// What `runc spec` masks: files of /proc and /sys that tell of the machine rather than of the container.
+    public static let standardMaskedPaths = [
+        "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+        "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
+    ]
+    /// What `runc spec` makes read-only. By /proc/sys/kernel/core_pattern alone root could have the kernel run a program
+    /// outside the container.
+    public static let standardReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 }
 
 /// `process`: the container process.

@@ -82,8 +82,8 @@ extension ContainerSpec {
         if let entries = reader.objects("namespaces") {
             namespaces = ContainerNamespaces(entries, reader.path("namespaces"), reader.issues)
         }
-        maskedPaths = reader.strings("maskedPaths", check: pathProblem) ?? []
-        readonlyPaths = reader.strings("readonlyPaths", check: pathProblem) ?? []
+        maskedPaths = reader.strings("maskedPaths", check: pathProblem) ?? maskedPaths
+        readonlyPaths = reader.strings("readonlyPaths", check: pathProblem) ?? readonlyPaths
         // One line for each of the limits, since each may be what the configuration is about.
         if let resources = reader.object("resources") { resources.refuseAll() }
         let refused = [

@@ -86,7 +86,7 @@ final class Boot {
         var warnings: [SpecIssue] = []
         let spec: ContainerSpec
         do throws(SpecError) { spec = try ContainerSpec.decode(bytes, warnings: &warnings) } catch {
-            throw Failure("decode", Boot.configurationKey, Boot.bounded(error.description))
+            throw Failure("decode", Boot.configurationKey, error.description)
         }
         for warning in warnings { diagnostics.warning("configuration: \(warning.description)") }
         if spec.tether.debug { diagnostics.level = .debug }
@@ -110,7 +110,7 @@ final class Boot {
             let disk = try Storage.findDisk(request, modules: modules, uevents: uevents, interrupt: stops.interrupt, report: note)
             return FoundDisk(disk: disk, request: request, modules: modules)
         } catch {
-            throw Failure(error.operation, error.object, Boot.bounded(error.cause))
+            throw Failure(error.operation, error.object, error.cause)
         }
     }
 
@@ -126,7 +126,7 @@ final class Boot {
         do throws(StorageError) {
             _ = try Storage.mount(found.disk, found.request, modules: found.modules, interrupt: stops.interrupt, report: note)
         } catch {
-            throw Failure(error.operation, error.object, Boot.bounded(error.cause))
+            throw Failure(error.operation, error.object, error.cause)
         }
     }
 
@@ -202,11 +202,6 @@ final class Boot {
         } catch {
             diagnostics.warning(error.description)
         }
-    }
-
-    /// A text short enough for every place it goes to: the status must stay below what guestinfo takes.
-    private static func bounded(_ text: String) -> String {
-        text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self) + "…"
     }
 
     /// Arguments short enough for one record.

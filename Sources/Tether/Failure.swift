@@ -11,9 +11,14 @@ struct Failure: Error {
 
     init(_ operation: String, _ object: String, _ cause: String, exitCode: UInt8 = 125) {
         self.operation = operation
-        self.object = object
-        self.cause = cause
+        self.object = Failure.bounded(object)
+        self.cause = Failure.bounded(cause)
         self.exitCode = exitCode
+    }
+
+    /// Short enough for every place it goes to: the status must stay below what guestinfo takes.
+    private static func bounded(_ text: String) -> String {
+        text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self) + "…"
     }
 
     init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno.description) }

@@ -1,3 +1,4 @@
+import CCrash
 import CLinux
 import Linux
 import SessionLog
@@ -8,6 +9,8 @@ enum Recovery {
     ///   - arguments: what the crash handler passed: the signal's number, the address in hexadecimal, the sender's PID.
     static func run(_ arguments: [String], started: Int64) -> Never {
         let diagnostics = Diagnostics(path: Boot.diagnosticsPort)
+        // Another crash powers off at once: starting anew for ever would help nobody.
+        if ccrash_install("/proc/self/exe", 1, diagnostics.descriptor) != 0 { diagnostics.warning("crash handler not installed") }
         let state = RecoveryState.load()
         let phase = state?.phase ?? .boot
         diagnostics.phase = phase.rawValue

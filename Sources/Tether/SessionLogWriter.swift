@@ -33,7 +33,9 @@ final class SessionLogWriter {
         if stream == .stdout { digests.stdout.update(bytes) } else { digests.stderr.update(bytes) }
         let now = Clock.realtime()
         port.append { encoder.encode(stream, bytes, at: now, into: &$0) }
-        let due = encoder.hasPartial(stream) ? Clock.monotonic() &+ partialDelay : nil
+        // A line that grows keeps its time: else one that grows slowly but steadily would be held back for long.
+        let before = stream == .stdout ? partialDue.stdout : partialDue.stderr
+        let due = encoder.hasPartial(stream) ? before ?? Clock.monotonic() &+ partialDelay : nil
         if stream == .stdout { partialDue.stdout = due } else { partialDue.stderr = due }
     }
 

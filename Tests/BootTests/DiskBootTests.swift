@@ -86,7 +86,10 @@ import Testing
 
     @Test("the ISO boots under UEFI")
     func uefi() throws {
-        let vm = try VM.boot(options: ["--firmware", "uefi"], command: ["sh", "-c", "[ -d /sys/firmware/efi ] && echo uefi"])
+        let config = configuration(["sh", "-c", "[ -d /sys/firmware/efi ] && echo uefi"]) { config, _ in
+            config["linux"] = ["maskedPaths": [String]()]
+        }
+        let vm = try VM.boot(config: config, options: ["--firmware", "uefi"])
         #expect(vm.out == "uefi\n", "\(vm.err)")
         #expect(vm.code == 0)
     }

@@ -20,7 +20,7 @@ import Testing
             for name in ["sh", "cat", "ls", "id", "grep", "kill", "sleep", "hostname"] {
                 try FileManager.default.createSymbolicLink(atPath: path + "/bin/" + name, withDestinationPath: "busybox")
             }
-            FileManager.default.createFile(atPath: path + "/bin/plain", contents: Data("echo\n".utf8), attributes: [.posixPermissions: 0o644])
+            try Data("echo\n".utf8).write(to: URL(fileURLWithPath: path + "/bin/plain"))
         }
 
         deinit {
@@ -80,9 +80,9 @@ import Testing
     @Test func nothingOfTheCallerLeaksIn() throws {
         let root = try Root()
         let secret = try FileDescriptor.open("/etc/passwd", O_RDONLY)
-        let result = try run(spec("for f in /proc/$$/fd/*; do echo ${f##*/}; done; cat /proc/1/maps"), in: root)
+        let result = try run(spec("for f in 0 1 2 3 4 5 6 7 8 9 11 12 13 14 15 16; do [ -e /proc/$$/fd/$f ] && echo $f; done; cat /proc/1/maps"), in: root)
         #expect(secret.rawValue > 2)
-        #expect(result.stdout.split(separator: "\n").allSatisfy { ["0", "1", "2", "10"].contains($0) }, "\(result.stdout)")
+        #expect(result.stdout == "0\n1\n2\n")
         // The namespaces' init is a copy of this process; its memory must not be readable from inside.
         #expect(result.stderr.contains("Permission denied"))
     }
@@ -110,6 +110,12 @@ import Testing
         let result = try run(spec, in: root)
         #expect(result.stdout.hasPrefix("tmpfs /etc/made-by-a-test/deep tmpfs ro,nosuid"))
         #expect(!FileManager.default.fileExists(atPath: "/etc/made-by-a-test"))
+    }
+
+    @Test func theKernelsSettingsAreNotTheContainersByDefault() throws {
+        let result = try run(spec("echo '|/bin/sh' > /proc/sys/kernel/core_pattern; cat /proc/timer_list"), in: Root())
+        #expect(result.stderr.contains("Read-only file system"))
+        #expect(result.stdout == "")
     }
 
     @Test func aMountThatFailsIsNamed() throws {
