@@ -64,7 +64,7 @@ public struct ContainerProcess: Equatable, Sendable {
     /// `rlimits`: each resource at most once.
     public var resourceLimits: [ResourceLimit] = []
     public var noNewPrivileges = false
-    /// `oomScoreAdj`, −1000…1000; nil leaves what the process inherits.
+    /// `oomScoreAdj`, −1000…1000; nil is 0: nothing is inherited of what protects PID 1.
     public var oomScoreAdjustment: Int32?
 
     public init(args: [String]) { self.args = args }

@@ -48,7 +48,7 @@ public struct SyscallError: Error, Equatable, Sendable, CustomStringConvertible 
 
 /// Runs a system call that reports failure as -1, and repeats it while a signal interrupts it.
 ///
-/// Together with ``attemptOnce(_:_:_:)`` the only place in the project where errno is read.
+/// With ``attemptOnce(_:_:_:)`` the place where errno is read; the few loops that read it themselves cannot throw.
 /// - Throws: ``SyscallError`` with `operation` and `object`.
 @inline(__always) @discardableResult
 public func attempt<Result: FixedWidthInteger>(
