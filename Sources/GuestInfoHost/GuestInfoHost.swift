@@ -34,7 +34,7 @@ public final class GuestInfoHost {
         /// Calls out of order, of a wrong length, or of an unknown step.
         public var protocolErrors = 0
         public var faultsInjected = 0
-        /// Every request that arrived whole.
+        /// The last requests that arrived whole, at most 256.
         public var requests: [[UInt8]] = []
         /// What the guest asked to have written to the VM's log.
         public var log: [[UInt8]] = []

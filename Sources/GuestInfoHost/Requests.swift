@@ -5,6 +5,8 @@ extension GuestInfoHost {
     /// Runs the request of `channel`, which has just become whole, and leaves its reply there.
     func execute(_ channel: inout Channel) {
         let request = channel.request
+        // Only the last are kept: a guest that talks for days must not fill the host's memory.
+        if report.requests.count == 256 { report.requests.removeFirst() }
         report.requests.append(request)
         let reply = perform(request)
         channel.phase = .idle
