@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "modules.h"
+#include "privileges.h"
 #include "uevent.h"
 #include "worker.h"
 
