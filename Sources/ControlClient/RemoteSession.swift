@@ -165,7 +165,9 @@ public final class RemoteSession {
         try wait("the detachment", timeout: timeout) { self.isOver }
     }
 
-    public func signal(_ number: UInt8, timeout: Double? = nil) throws(ControlClientError) { try client.signal(id, number, timeout: timeout) }
+    public func signal(_ number: UInt8, timeout: Double? = nil) throws(ControlClientError) {
+        try client.signal(id, number, timeout: timeout)
+    }
 
     public func resize(rows: UInt16, columns: UInt16, timeout: Double? = nil) throws(ControlClientError) {
         try client.resize(id, rows: rows, columns: columns, timeout: timeout)
