@@ -65,6 +65,10 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
+/* TIOCGPTPEER is a variadic ioctl(2): opens the process's side of a terminal whose other side is `terminal`,
+ * close-on-exec and not as controlling terminal; -1 with errno. */
+int clinux_terminal_peer(int terminal);
+
 /* FIONREAD is a variadic ioctl(2) with a result: the bytes that wait in a pipe. */
 int clinux_readable_bytes(int fd, int *bytes);
 

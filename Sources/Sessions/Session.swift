@@ -1,0 +1,242 @@
+import CLinux
+import Container
+import Linux
+import SessionLog
+
+/// A process with its streams, and the clients attached to them.
+///
+/// The session outlives its process where that is started again: rings, counts and clients go on. It reads its process only
+/// while everyone who gets the output can take it, so nothing is dropped and no buffer grows.
+public final class Session: EventHandler {
+    public enum Kind: UInt8, Sendable, Equatable { case primary, exec }
+
+    public enum State: UInt8, Sendable, Equatable {
+        /// No process yet, or between two of them.
+        case waiting
+        case running
+        /// The process has ended; its output is read on.
+        case draining
+        case ended
+    }
+
+    enum Role: Int32 { case stdout, stderr, input }
+
+    public let id: String
+    public let kind: Kind
+    public let limits: SessionLimits
+    /// The command, for lists.
+    public let args: [String]
+    public internal(set) var state = State.waiting
+    /// How the last process ended, once all its output is read.
+    public internal(set) var exit: SessionExit?
+    public private(set) var process: SessionProcess?
+    /// When the process was started, in nanoseconds since 1970.
+    public private(set) var startedAt: Int64 = 0
+
+    let loop: EventLoop
+    let log: (any OutputLog)?
+    let buffer: ReadBuffer
+    var owner: (any SessionOwner)?
+    var attachments: [Attachment] = []
+
+    var stdout: OutputStream
+    var stderr: OutputStream
+    /// When output last arrived, or could have but was not read because someone was behind.
+    var lastOutput: Int64 = 0
+
+    var input = InputQueue()
+    var inputWatch: EventLoop.Watch?
+    /// No more input is wanted: the process's end is closed once the queue is empty.
+    var inputEnds = false
+
+    /// How the process ended, from then until the output is drained.
+    var ended: Ended?
+    struct Ended {
+        var end: ProcessEnd
+        var usage: ResourceUsage
+        var oomKilled: Bool
+        var monotonic: Int64
+        var realtime: Int64
+    }
+
+    /// A second handle of the terminal's process side, held while the process runs: without one, a process that closes its
+    /// terminal and opens it again would look like one that has ended.
+    private var terminalPeer: Int32 = -1
+    /// The terminal once more, for writing: an epoll set takes a descriptor only once, and the other one is read.
+    private(set) var terminalInput: Int32 = -1
+
+    /// - Parameters:
+    ///   - log: gets the output, too; nil for a session that is not logged.
+    ///   - buffer: shared by all sessions, which read one after the other.
+    public init(
+        id: String, kind: Kind, args: [String], limits: SessionLimits, loop: EventLoop, owner: any SessionOwner, log: (any OutputLog)?,
+        buffer: ReadBuffer
+    ) {
+        self.id = id
+        self.kind = kind
+        self.args = args
+        self.limits = limits
+        self.loop = loop
+        self.owner = owner
+        self.log = log
+        self.buffer = buffer
+        stdout = OutputStream(.stdout, capacity: limits.ringCapacity)
+        stderr = OutputStream(.stderr, capacity: limits.ringCapacity)
+    }
+
+    deinit { closeTerminal() }
+
+    public var hasTerminal: Bool { terminal >= 0 }
+    var terminal: Int32 { process?.terminal ?? -1 }
+
+    // MARK: The process
+
+    /// A process has been started for the session.
+    public func begin(_ process: SessionProcess) {
+        self.process = process
+        state = .running
+        exit = nil
+        ended = nil
+        startedAt = Clock.realtime()
+        lastOutput = Clock.monotonic()
+        if process.terminal >= 0 {
+            terminalPeer = clinux_terminal_peer(process.terminal)
+            terminalInput = clinux_fcntl_int(process.terminal, F_DUPFD_CLOEXEC, 0)
+            stdout.open(process.terminal)
+        } else {
+            stdout.open(process.stdout)
+            stderr.open(process.stderr)
+        }
+        inputEnds = false
+        updateReading()
+        updateInput()
+    }
+
+    /// The process has ended. Its output is read on until it is complete, and then the owner is told.
+    public func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage, oomKilled: Bool) {
+        guard state == .running else { return }
+        state = .draining
+        ended = Ended(end: end, usage: usage, oomKilled: oomKilled, monotonic: Clock.monotonic(), realtime: Clock.realtime())
+        stdout.processEnded()
+        stderr.processEnded()
+        discardInput()
+        closeTerminal()
+        updateReading()
+    }
+
+    /// The session is over and no process will follow: clients are told once they have all that is left.
+    public func finish() {
+        stdout.close(loop)
+        stderr.close(loop)
+        discardInput()
+        closeTerminal()
+        process = nil
+        state = .ended
+        owner = nil
+        tellAll()
+    }
+
+    private func closeTerminal() {
+        if terminalPeer >= 0 { _ = close(terminalPeer) }
+        if terminalInput >= 0 { _ = close(terminalInput) }
+        terminalPeer = -1
+        terminalInput = -1
+    }
+
+    /// The output is complete.
+    private func drained(_ drain: Drain, _ ended: Ended) {
+        stdout.close(loop)
+        stderr.close(loop)
+        process = nil
+        state = .waiting
+        exit = SessionExit(
+            end: ended.end, oomKilled: ended.oomKilled, usage: ended.usage, stdout: stdout.digest.total, stderr: stderr.digest.total,
+            drain: drain, startedAt: startedAt, finishedAt: ended.realtime)
+        self.ended = nil
+        owner?.sessionEnded(self)
+    }
+
+    // MARK: Clients
+
+    /// Where a client wants to begin.
+    public enum Start: Equatable, Sendable {
+        /// The output from now on.
+        case live
+        /// All that the ring has.
+        case oldest
+        /// From this byte, or from the oldest that is left after it.
+        case offset(UInt64)
+        /// The client does not follow the stream.
+        case none
+    }
+
+    public func attach(
+        _ client: any SessionClient, key: UInt64, tag: UInt32, stdout: Start, stderr: Start, takesInput: Bool
+    ) -> Attachment {
+        let attachment = Attachment(
+            key: key, session: self, client: client, tag: tag,
+            positions: (position(stdout, self.stdout.ring), position(stderr, self.stderr.ring)), takesInput: takesInput)
+        attachments.append(attachment)
+        return attachment
+    }
+
+    private func position(_ start: Start, _ ring: OutputRing) -> UInt64? {
+        switch start {
+        case .none: nil
+        case .live: ring.end
+        case .oldest: ring.start
+        case .offset(let offset): min(max(offset, ring.start), ring.end)
+        }
+    }
+
+    public func detach(_ attachment: Attachment, _ why: Attachment.End) {
+        guard let index = attachments.firstIndex(where: { $0 === attachment }) else { return }
+        attachments.remove(at: index)
+        attachment.detached(why)
+        // It may have been the one that held the process back.
+        updateReading()
+    }
+
+    func tellAll() { for attachment in attachments { attachment.changed() } }
+
+    // MARK: Events and deadlines
+
+    public func ready(role: Int32, _ event: Epoll.Event) {
+        switch Role(rawValue: role) {
+        case .stdout: read(.stdout)
+        case .stderr: read(.stderr)
+        case .input: writeInput()
+        case nil: break
+        }
+    }
+
+    /// When ``checkDeadlines(_:)`` has something to do, on the monotonic clock; nil for never.
+    public var nextDeadline: Int64? {
+        var next = Int64.max
+        if let ended {
+            next = min(next, max(lastOutput, ended.monotonic) &+ limits.drainGrace &* 1_000_000)
+            // The log's progress sends no event; while it is full it is looked at once a second.
+            next = min(next, Clock.monotonic() &+ 1_000_000_000)
+        }
+        if let stalled = nextStall { next = min(next, stalled) }
+        return next == .max ? nil : next
+    }
+
+    /// Ends what has waited long enough. Call it after every turn of the loop.
+    public func checkDeadlines(_ now: Int64) {
+        detachStalled(now)
+        updateReading()
+        if let ended, let drain = drainState(ended, now) { drained(drain, ended) }
+    }
+
+    /// How the draining ended, once it has.
+    private func drainState(_ ended: Ended, _ now: Int64) -> Drain? {
+        if !stdout.isOpen && !stderr.isOpen { return .eof }
+        if let log, log.hasFailed || (log.isFull && now - log.lastProgress > limits.drainDeadline &* 1_000_000) { return .deadline }
+        // What the process itself wrote is read whatever the time.
+        if stdout.owed > 0 || stderr.owed > 0 { return nil }
+        if now - max(lastOutput, ended.monotonic) >= limits.drainGrace &* 1_000_000 { return .grace }
+        if now - ended.monotonic >= limits.drainDeadline &* 1_000_000 && !(log?.isFull ?? false) { return .deadline }
+        return nil
+    }
+}
