@@ -45,6 +45,9 @@ let guestTargets: [Target] = [
     .target(
         name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
         swiftSettings: guest),
+    .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
+    .target(
+        name: "Sessions", dependencies: ["CLinux", "ContainerSpec", "Control", "Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "CCrash", cSettings: c),
     .executableTarget(
         name: "Tether",
@@ -97,6 +100,8 @@ let testTargets: [Target] = [
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(
+        name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
         swiftSettings: common),

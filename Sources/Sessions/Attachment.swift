@@ -16,7 +16,7 @@ public final class Attachment {
         case disconnected
     }
 
-    /// Names the attachment among all of this PID 1.
+    /// Names the attachment among all of the session.
     let key: UInt64
     public let session: Session
     /// nil once it is detached.

@@ -1,4 +1,5 @@
 import CLinux
+import Control
 import Linux
 import SessionLog
 
@@ -11,7 +12,7 @@ extension Session {
     }
 
     /// Whether the process can be written to.
-    public var takesInput: Bool { inputDescriptor >= 0 && !inputEnds }
+    public var takesInput: Bool { inputDescriptor >= 0 && inputEnd == nil }
 
     /// No input waits for the process: a client's credit is better given back at once than saved up.
     var isInputIdle: Bool { input.isEmpty }
@@ -32,18 +33,23 @@ extension Session {
 
     /// The clients have no more input: the process gets an end of file behind what it has not read yet.
     public func endInput() {
-        guard takesInput else { return }
-        inputEnds = true
-        if let mark = endOfFileMark { input.append(mark, owner: nil) }
+        guard inputEnd == nil else { return }
+        inputEnd = .requested
+        markInputEnd()
+    }
+
+    /// Puts the end of file where the process will read it; before there is one, nothing.
+    func markInputEnd() {
+        guard inputDescriptor >= 0 else { return }
+        if terminal >= 0 { input.append(endOfFileMark, owner: nil) }
         updateInput()
     }
 
-    /// What a terminal takes for an end of file; nil for a pipe, which is closed instead.
+    /// What the terminal takes for an end of file.
     ///
     /// The character ends a line that is not empty (termios(3), VEOF), and only the next one reads as an end of file: two
     /// where the last byte written was no newline.
-    private var endOfFileMark: [UInt8]? {
-        guard terminal >= 0 else { return nil }
+    private var endOfFileMark: [UInt8] {
         var settings = termios()
         guard tcgetattr(terminal, &settings) == 0 else { return [0x04] }
         let character = withUnsafeBytes(of: settings.c_cc) { $0[Int(VEOF)] }
@@ -58,7 +64,7 @@ extension Session {
             loop.unwatch(watch)
             inputWatch = nil
         }
-        if inputEnds, input.isEmpty { closeInput() }
+        if inputEnd != nil, input.isEmpty { closeInput() }
     }
 
     func writeInput() {
@@ -73,7 +79,12 @@ extension Session {
             giveBack(owner, count)
         }
         // EPIPE: the process has closed its standard input, and lives on.
-        if failed { discardInput() } else { updateInput() }
+        if failed {
+            inputEnd = .processClosed
+            discardInput()
+        } else {
+            updateInput()
+        }
     }
 
     /// Credit goes back to whoever wrote the bytes, if it is still there.
@@ -92,7 +103,6 @@ extension Session {
             loop.unwatch(watch)
             inputWatch = nil
         }
-        inputEnds = true
         input.removeAll(giveBack)
         closeInput()
         tellAll()

@@ -1,5 +1,5 @@
 import CLinux
-import Container
+import Control
 import Linux
 import SessionLog
 
@@ -8,8 +8,6 @@ import SessionLog
 /// The session outlives its process where that is started again: rings, counts and clients go on. It reads its process only
 /// while everyone who gets the output can take it, so nothing is dropped and no buffer grows.
 public final class Session: EventHandler {
-    public enum Kind: UInt8, Sendable, Equatable { case primary, exec }
-
     public enum State: UInt8, Sendable, Equatable {
         /// No process yet, or between two of them.
         case waiting
@@ -22,14 +20,18 @@ public final class Session: EventHandler {
     enum Role: Int32 { case stdout, stderr, input }
 
     public let id: String
-    public let kind: Kind
+    public let kind: SessionSummary.Kind
     public let limits: SessionLimits
     /// The command, for lists.
     public let args: [String]
     public internal(set) var state = State.waiting
     /// How the last process ended, once all its output is read.
-    public internal(set) var exit: SessionExit?
-    public private(set) var process: SessionProcess?
+    public private(set) var result: SessionResult?
+    /// Why the process of an exec session was not started.
+    public private(set) var startFailure: RequestFailure?
+    public private(set) var process: (any StreamedProcess)?
+    /// There is or was a process.
+    public private(set) var hasStarted = false
     /// When the process was started, in nanoseconds since 1970.
     public private(set) var startedAt: Int64 = 0
 
@@ -37,7 +39,11 @@ public final class Session: EventHandler {
     let log: (any OutputLog)?
     let buffer: ReadBuffer
     var owner: (any SessionOwner)?
-    var attachments: [Attachment] = []
+    public internal(set) var attachments: [Attachment] = []
+    private var attachmentsMade: UInt64 = 0
+    /// The input ends when the first client that could write to it goes: an exec's, and that of a container with
+    /// `"stdin": "once"` (Docker's StdinOnce).
+    private let endsInputWithClient: Bool
 
     var stdout: OutputStream
     var stderr: OutputStream
@@ -46,8 +52,10 @@ public final class Session: EventHandler {
 
     var input = InputQueue()
     var inputWatch: EventLoop.Watch?
-    /// No more input is wanted: the process's end is closed once the queue is empty.
-    var inputEnds = false
+    /// Why no more input is taken; then the process's end is closed once the queue is empty.
+    var inputEnd: StdinEnd?
+    /// Whether the session's processes have a standard input at all.
+    public let mayTakeInput: Bool
 
     /// How the process ended, from then until the output is drained.
     var ended: Ended?
@@ -69,13 +77,16 @@ public final class Session: EventHandler {
     ///   - log: gets the output, too; nil for a session that is not logged.
     ///   - buffer: shared by all sessions, which read one after the other.
     public init(
-        id: String, kind: Kind, args: [String], limits: SessionLimits, loop: EventLoop, owner: any SessionOwner, log: (any OutputLog)?,
+        id: String, kind: SessionSummary.Kind, args: [String], limits: SessionLimits, mayTakeInput: Bool,
+        endsInputWithClient: Bool, loop: EventLoop, owner: any SessionOwner, log: (any OutputLog)?,
         buffer: ReadBuffer
     ) {
         self.id = id
         self.kind = kind
         self.args = args
         self.limits = limits
+        self.mayTakeInput = mayTakeInput
+        self.endsInputWithClient = endsInputWithClient
         self.loop = loop
         self.owner = owner
         self.log = log
@@ -92,10 +103,10 @@ public final class Session: EventHandler {
     // MARK: The process
 
     /// A process has been started for the session.
-    public func begin(_ process: SessionProcess) {
+    public func begin(_ process: any StreamedProcess) {
         self.process = process
         state = .running
-        exit = nil
+        result = nil
         ended = nil
         startedAt = Clock.realtime()
         lastOutput = Clock.monotonic()
@@ -107,9 +118,12 @@ public final class Session: EventHandler {
             stdout.open(process.stdout)
             stderr.open(process.stderr)
         }
-        inputEnds = false
+        // What a client said of the first process's input before there was one holds; a later process has its own.
+        if hasStarted { inputEnd = nil }
+        hasStarted = true
         updateReading()
         updateInput()
+        if inputEnd != nil { markInputEnd() }
     }
 
     /// The process has ended. Its output is read on until it is complete, and then the owner is told.
@@ -124,10 +138,17 @@ public final class Session: EventHandler {
         updateReading()
     }
 
+    /// The process could not be started, and the session is over with that.
+    public func fail(_ failure: RequestFailure) {
+        startFailure = failure
+        finish()
+    }
+
     /// The session is over and no process will follow: clients are told once they have all that is left.
     public func finish() {
         stdout.close(loop)
         stderr.close(loop)
+        if inputEnd == nil { inputEnd = .sessionEnded }
         discardInput()
         closeTerminal()
         process = nil
@@ -149,38 +170,29 @@ public final class Session: EventHandler {
         stderr.close(loop)
         process = nil
         state = .waiting
-        exit = SessionExit(
-            end: ended.end, oomKilled: ended.oomKilled, usage: ended.usage, stdout: stdout.digest.total, stderr: stderr.digest.total,
-            drain: drain, startedAt: startedAt, finishedAt: ended.realtime)
+        result = SessionResult(
+            id: id, exitCode: UInt8(clamping: ended.end.exitCode), signal: UInt8(clamping: ended.end.signal ?? 0),
+            coreDumped: ended.end.coreDumped, oomKilled: ended.oomKilled, userMicroseconds: ended.usage.userMicroseconds,
+            systemMicroseconds: ended.usage.systemMicroseconds, maximumResidentKiB: ended.usage.maximumResidentKiB,
+            stdout: stdout.digest.total, stderr: stderr.digest.total, drain: drain, startedAt: Timestamp(nanoseconds: startedAt),
+            finishedAt: Timestamp(nanoseconds: ended.realtime))
         self.ended = nil
         owner?.sessionEnded(self)
     }
 
     // MARK: Clients
 
-    /// Where a client wants to begin.
-    public enum Start: Equatable, Sendable {
-        /// The output from now on.
-        case live
-        /// All that the ring has.
-        case oldest
-        /// From this byte, or from the oldest that is left after it.
-        case offset(UInt64)
-        /// The client does not follow the stream.
-        case none
-    }
-
-    public func attach(
-        _ client: any SessionClient, key: UInt64, tag: UInt32, stdout: Start, stderr: Start, takesInput: Bool
-    ) -> Attachment {
+    /// Attaches a client, without credit yet.
+    public func attach(_ client: any SessionClient, tag: UInt32, stdout: StreamStart, stderr: StreamStart, takesInput: Bool) -> Attachment {
+        attachmentsMade &+= 1
         let attachment = Attachment(
-            key: key, session: self, client: client, tag: tag,
+            key: attachmentsMade, session: self, client: client, tag: tag,
             positions: (position(stdout, self.stdout.ring), position(stderr, self.stderr.ring)), takesInput: takesInput)
         attachments.append(attachment)
         return attachment
     }
 
-    private func position(_ start: Start, _ ring: OutputRing) -> UInt64? {
+    private func position(_ start: StreamStart, _ ring: OutputRing) -> UInt64? {
         switch start {
         case .none: nil
         case .live: ring.end
@@ -189,10 +201,12 @@ public final class Session: EventHandler {
         }
     }
 
+    /// Lets go of a client; it is told unless its connection is gone.
     public func detach(_ attachment: Attachment, _ why: Attachment.End) {
         guard let index = attachments.firstIndex(where: { $0 === attachment }) else { return }
         attachments.remove(at: index)
         attachment.detached(why)
+        if attachment.takesInput && endsInputWithClient { endInput() }
         // It may have been the one that held the process back.
         updateReading()
     }

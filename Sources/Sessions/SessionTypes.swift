@@ -1,4 +1,3 @@
-import Linux
 import SessionLog
 
 /// Where a session's output goes beside the attached clients: the session log.
@@ -15,7 +14,7 @@ public protocol OutputLog: AnyObject {
 
 /// Whoever owns a session and wants to know what becomes of it.
 public protocol SessionOwner: AnyObject {
-    /// The process has ended and all its output is read: ``Session/exit`` is there.
+    /// The process has ended and all its output is read: ``Session/result`` is there.
     func sessionEnded(_ session: Session)
 }
 
@@ -25,18 +24,17 @@ public protocol SessionClient: AnyObject {
     func attachmentChanged(_ attachment: Attachment)
 }
 
-/// How a session ended.
-public struct SessionExit: Sendable, Equatable {
-    public var end: ProcessEnd
-    /// The kernel killed a process of this session for want of memory (cgroup v2, `memory.events`).
-    public var oomKilled: Bool
-    public var usage: ResourceUsage
-    public var stdout: StreamTotal
-    public var stderr: StreamTotal
-    public var drain: Drain
-    /// Nanoseconds since 1970.
-    public var startedAt: Int64
-    public var finishedAt: Int64
+/// A running process and its ends of the streams, as a session uses them. Its descriptors do not block.
+public protocol StreamedProcess: AnyObject {
+    var processID: Int32 { get }
+    /// Write end of standard input, read ends of standard output and error; -1 for a stream that it does not have.
+    var stdin: Int32 { get }
+    var stdout: Int32 { get }
+    var stderr: Int32 { get }
+    /// The outer side of its terminal, which then stands for all three; -1 where it has none.
+    var terminal: Int32 { get }
+    /// Closes ``stdin``, which the process reads as an end of file.
+    func closeStdin()
 }
 
 /// The times and sizes by which a session treats its process and its clients.
