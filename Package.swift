@@ -46,7 +46,6 @@ let guestTargets: [Target] = [
     .target(
         name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
         swiftSettings: guest),
-    .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
     .target(
         name: "Sessions", dependencies: ["CLinux", "ContainerSpec", "Control", "Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "CCrash", cSettings: c),

@@ -1,3 +1,4 @@
+import Control
 import Linux
 import SessionLog
 

@@ -8,15 +8,6 @@ import SessionLog
 /// The session outlives its process where that is started again: rings, counts and clients go on. It reads its process only
 /// while everyone who gets the output can take it, so nothing is dropped and no buffer grows.
 public final class Session: EventHandler {
-    public enum State: UInt8, Sendable, Equatable {
-        /// No process yet, or between two of them.
-        case waiting
-        case running
-        /// The process has ended; its output is read on.
-        case draining
-        case ended
-    }
-
     enum Role: Int32 { case stdout, stderr, input }
 
     public let id: String
@@ -24,7 +15,7 @@ public final class Session: EventHandler {
     public let limits: SessionLimits
     /// The command, for lists.
     public let args: [String]
-    public internal(set) var state = State.waiting
+    public internal(set) var state = SessionSummary.State.waiting
     /// How the last process ended, once all its output is read.
     public private(set) var result: SessionResult?
     /// Why the process of an exec session was not started.
@@ -96,6 +87,15 @@ public final class Session: EventHandler {
     }
 
     deinit { closeTerminal() }
+
+    /// As a list shows it; that it is paused, or was started again, its owner knows.
+    public var summary: SessionSummary {
+        SessionSummary(
+            id: id, kind: kind, state: state, pid: process?.processID ?? 0, hasTerminal: hasTerminal, stdinIsOpen: takesInput,
+            clients: UInt16(clamping: attachments.count), startedAt: hasStarted ? Timestamp(nanoseconds: startedAt) : nil,
+            stdout: SessionSummary.Kept(first: stdout.ring.start, end: stdout.ring.end),
+            stderr: SessionSummary.Kept(first: stderr.ring.start, end: stderr.ring.end), args: args)
+    }
 
     public var hasTerminal: Bool { terminal >= 0 }
     var terminal: Int32 { process?.terminal ?? -1 }
