@@ -84,14 +84,15 @@ extension ContainerSpec {
         }
         maskedPaths = reader.strings("maskedPaths", check: pathProblem) ?? maskedPaths
         readonlyPaths = reader.strings("readonlyPaths", check: pathProblem) ?? readonlyPaths
+        if let profile = reader.object("seccomp"), !JSONValue.object(profile.members).asksForNothing { seccomp = SeccompProfile(profile) }
         // One line for each of the limits, since each may be what the configuration is about.
         if let resources = reader.object("resources") { resources.refuseAll() }
         let refused = [
             "uidMappings", "gidMappings", "timeOffsets", "devices", "netDevices", "cgroupsPath", "rootfsPropagation", "sysctl",
-            "seccomp", "mountLabel", "intelRdt", "personality", "memoryPolicy",
+            "mountLabel", "intelRdt", "personality", "memoryPolicy",
         ]
         reader.refuse(refused)
-        reader.warnOfUnknown(["namespaces", "maskedPaths", "readonlyPaths", "resources"] + refused)
+        reader.warnOfUnknown(["namespaces", "maskedPaths", "readonlyPaths", "seccomp", "resources"] + refused)
     }
 }
 

@@ -55,6 +55,17 @@ struct ObjectReader {
         return nil
     }
 
+    func unsigned(_ name: String) -> UInt64? {
+        guard let value = value(name) else { return nil }
+        switch value {
+        case .integer(let number) where number >= 0: return UInt64(number)
+        case .unsigned(let number): return number
+        default:
+            mismatch(name, "an integer from 0 to 18446744073709551615", value)
+            return nil
+        }
+    }
+
     /// A string without NUL, which no system call could take.
     func string(_ name: String, _ expected: String = "a string") -> String? {
         guard let value = value(name) else { return nil }
@@ -207,6 +218,7 @@ extension JSONValue {
         case .null: "null"
         case .bool(let bool): bool ? "true" : "false"
         case .integer(let number): "\(number)"
+        case .unsigned(let number): "\(number)"
         case .real: "a number with a fraction or out of range"
         case .string(let text): quoted(text)
         case .array: "an array"
@@ -219,7 +231,7 @@ extension JSONValue {
         switch self {
         case .null: true
         case .bool(let bool): !bool
-        case .integer, .real: false
+        case .integer, .unsigned, .real: false
         case .string(let text): text.isEmpty
         case .array(let elements): elements.isEmpty
         case .object(let members): members.allSatisfy { $0.value.asksForNothing }

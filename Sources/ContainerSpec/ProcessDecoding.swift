@@ -93,18 +93,7 @@ extension ResourceLimit {
     }
 
     private static func limit(_ reader: ObjectReader, _ name: String) -> UInt64? {
-        guard let value = reader.value(name) else {
-            reader.report(.missing, name, "required: the limit")
-            return nil
-        }
-        switch value {
-        case .integer(let number) where number >= 0: return UInt64(number)
-        // In a document with integers past Int64 those past 2^53 are doubles.  2^64 is what RLIM_INFINITY rounds to.
-        case .real(let number) where number >= 9_007_199_254_740_992 && number < 18_446_744_073_709_551_616: return UInt64(number)
-        case .real(let number) where number == 18_446_744_073_709_551_616: return .max
-        default:
-            reader.mismatch(name, "an integer from 0 to 18446744073709551615", value)
-            return nil
-        }
+        if reader.value(name) == nil { reader.report(.missing, name, "required: the limit") }
+        return reader.unsigned(name)
     }
 }
