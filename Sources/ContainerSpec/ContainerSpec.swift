@@ -39,6 +39,8 @@ public struct ContainerSpec: Equatable, Sendable {
     public var maskedPaths: [String]
     /// `linux.readonlyPaths`: absolute paths in the container that must not be writable. Without the property the standard ones.
     public var readonlyPaths: [String]
+    /// `linux.seccomp`; nil leaves every system call to the container.
+    public var seccomp: SeccompProfile?
     /// `tether`: what concerns the VM rather than the container.
     public var tether: TetherSettings
 

@@ -82,7 +82,7 @@ extension ContainerSpec {
         devices = ContainerDevice.list(reader)
         if let limits = reader.object("resources") { resources = ContainerResources(limits) }
         if let object = reader.object("personality") { personality = Personality.read(object) }
-        reader.refuse(["seccomp"])
+        if let profile = reader.object("seccomp"), !JSONValue.object(profile.members).asksForNothing { seccomp = SeccompProfile(profile) }
         reader.refuse(["intelRdt"], "not honoured: caches and memory bandwidth are the hypervisor's to divide, a VM has no resctrl")
         reader.refuse(["netDevices"], "not honoured: the container uses the VM's network, so there is nowhere to move a device to")
         reader.refuse(

@@ -45,6 +45,7 @@ extension JSONValue {
         case .null: "null"
         case .bool(let bool): bool ? "true" : "false"
         case .integer(let number): "\(number)"
+        case .unsigned(let number): "\(number)"
         case .real: "a number with a fraction or out of range"
         case .string(let text): quoted(text)
         case .array: "an array"
@@ -57,7 +58,7 @@ extension JSONValue {
         switch self {
         case .null: true
         case .bool(let bool): !bool
-        case .integer, .real: false
+        case .integer, .unsigned, .real: false
         case .string(let text): text.isEmpty
         case .array(let elements): elements.isEmpty
         case .object(let members): members.allSatisfy { $0.value.asksForNothing }

@@ -55,14 +55,12 @@ struct ObjectReader {
         return nil
     }
 
-    /// An integer that may be past Int64, as far as JSONValue keeps it.
+    /// An integer that may be past Int64.
     func unsigned(_ name: String) -> UInt64? {
         guard let value = value(name) else { return nil }
         switch value {
         case .integer(let number) where number >= 0: return UInt64(number)
-        // In a document with integers past Int64 those past 2^53 are doubles.  2^64 is what the largest one rounds to.
-        case .real(let number) where number >= 9_007_199_254_740_992 && number < 18_446_744_073_709_551_616: return UInt64(number)
-        case .real(let number) where number == 18_446_744_073_709_551_616: return .max
+        case .unsigned(let number): return number
         default:
             mismatch(name, "an integer from 0 to 18446744073709551615", value)
             return nil
