@@ -13,7 +13,7 @@ public final class ControlConnection: EventHandler, SessionClient {
     /// Queued bytes from which no request is read: whoever does not read answers gets no more of them.
     static let requestMark = 128 * 1024
     /// The most output in one message.
-    static let pieceSize = 16 * 1024
+    public static let pieceSize = 16 * 1024
     /// How long a client may take to say hello, in milliseconds.
     static let helloPatience: Int64 = 30_000
 
@@ -60,6 +60,12 @@ public final class ControlConnection: EventHandler, SessionClient {
     }
 
     private var pending: Int { queue.count - head }
+    private var lastProgress = Clock.monotonic()
+
+    /// Closes a connection whose client has not taken what waits for it for this long, in milliseconds.
+    public func closeIfStuck(_ milliseconds: Int64, _ now: Int64) {
+        if pending > 0 && now &- lastProgress >= milliseconds &* 1_000_000 { close("the client does not read") }
+    }
 
     /// Whether everything has gone to the client that is meant for it.
     public var isIdle: Bool { isClosed || pending == 0 && followers.isEmpty }
@@ -145,7 +151,7 @@ public final class ControlConnection: EventHandler, SessionClient {
         needsPump = true
     }
 
-    func refuse(_ tag: UInt32, _ code: RequestFailure.Code, _ operation: String, _ object: String, _ cause: String) {
+    public func refuse(_ tag: UInt32, _ code: RequestFailure.Code, _ operation: String, _ object: String, _ cause: String) {
         send(.failed(tag: tag, RequestFailure(code, operation: operation, object: object, cause: cause)))
     }
 
@@ -201,6 +207,7 @@ public final class ControlConnection: EventHandler, SessionClient {
             }
             if let failure { return close(failure.description) }
             guard let taken else { return }
+            lastProgress = Clock.monotonic()
             head += taken
             if head == queue.count {
                 queue.removeAll(keepingCapacity: queue.capacity <= 2 * ControlConnection.outputMark)

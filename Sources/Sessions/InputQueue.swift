@@ -2,9 +2,9 @@
 ///
 /// It needs no bound of its own: each client may write only what it was granted (``InputQueue/credit``), and is granted more
 /// when the process has taken what it wrote before.
-struct InputQueue {
+public struct InputQueue {
     /// What an attachment may write ahead of the process, in bytes.
-    static let credit = 32 * 1024
+    public static let credit = 32 * 1024
 
     private struct Chunk {
         /// The attachment that wrote it and gets the credit back; nil for bytes of ours (an end-of-file character).

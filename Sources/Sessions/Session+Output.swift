@@ -58,6 +58,19 @@ extension Session {
             ? stdout.ring.withBytes(from: offset, atMost: limit, body) : stderr.ring.withBytes(from: offset, atMost: limit, body)
     }
 
+    /// The oldest bytes that are kept, at most `limit`.
+    public func recentOutput(_ stream: LogStream, atMost limit: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < limit {
+            let count = withOutput(stream, from: start(of: stream) &+ UInt64(bytes.count), atMost: limit - bytes.count) {
+                bytes.append(contentsOf: $0)
+                return $0.count
+            }
+            if count == 0 { break }
+        }
+        return bytes
+    }
+
     /// The offset of the oldest byte that is kept.
     public func start(of stream: LogStream) -> UInt64 { stream == .stdout ? stdout.ring.start : stderr.ring.start }
 

@@ -26,10 +26,14 @@ public final class Session: EventHandler {
     /// When the process was started, in nanoseconds since 1970.
     public private(set) var startedAt: Int64 = 0
 
+    /// When the process was started, on the monotonic clock, and how much output there was by then.
+    private var started: (monotonic: Int64, stdout: UInt64, stderr: UInt64) = (0, 0, 0)
+
     let loop: EventLoop
     let log: (any OutputLog)?
     let buffer: ReadBuffer
-    var owner: (any SessionOwner)?
+    /// Is told when the process has ended and its output is drained.
+    public var owner: (any SessionOwner)?
     public internal(set) var attachments: [Attachment] = []
     private var attachmentsMade: UInt64 = 0
     /// The input ends when the first client that could write to it goes: an exec's, and that of a container with
@@ -69,7 +73,7 @@ public final class Session: EventHandler {
     ///   - buffer: shared by all sessions, which read one after the other.
     public init(
         id: String, kind: SessionSummary.Kind, args: [String], limits: SessionLimits, mayTakeInput: Bool,
-        endsInputWithClient: Bool, loop: EventLoop, owner: any SessionOwner, log: (any OutputLog)?,
+        endsInputWithClient: Bool, loop: EventLoop, log: (any OutputLog)?,
         buffer: ReadBuffer
     ) {
         self.id = id
@@ -79,7 +83,6 @@ public final class Session: EventHandler {
         self.mayTakeInput = mayTakeInput
         self.endsInputWithClient = endsInputWithClient
         self.loop = loop
-        self.owner = owner
         self.log = log
         self.buffer = buffer
         stdout = OutputStream(.stdout, capacity: limits.ringCapacity)
@@ -97,6 +100,16 @@ public final class Session: EventHandler {
             stderr: SessionSummary.Kept(first: stderr.ring.start, end: stderr.ring.end), args: args)
     }
 
+    /// Bytes a second of each stream since the process was started, on average.
+    public func throughput(now: Int64) -> (stdout: Int64, stderr: Int64) {
+        let milliseconds = max(1, (now &- started.monotonic) / 1_000_000)
+        func rate(_ end: UInt64, _ start: UInt64) -> Int64 {
+            let (product, overflow) = Int64(clamping: end &- start).multipliedReportingOverflow(by: 1000)
+            return overflow ? .max : product / milliseconds
+        }
+        return (rate(stdout.ring.end, started.stdout), rate(stderr.ring.end, started.stderr))
+    }
+
     public var hasTerminal: Bool { terminal >= 0 }
     var terminal: Int32 { process?.terminal ?? -1 }
 
@@ -110,6 +123,7 @@ public final class Session: EventHandler {
         ended = nil
         startedAt = Clock.realtime()
         lastOutput = Clock.monotonic()
+        started = (lastOutput, stdout.ring.end, stderr.ring.end)
         if process.terminal >= 0 {
             terminalPeer = clinux_terminal_peer(process.terminal)
             terminalInput = clinux_fcntl_int(process.terminal, F_DUPFD_CLOEXEC, 0)

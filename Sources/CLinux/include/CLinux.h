@@ -80,6 +80,9 @@ int64_t clinux_start_nanoseconds(void);
 /* malloc_trim(3) stands in a header of its own: gives the heap's free pages back to the kernel. */
 void clinux_release_free_memory(void);
 
+/* The type of a close-on-exec stream socket: an enum in C, a set of bits in use. */
+static const int clinux_stream_socket = SOCK_STREAM | SOCK_CLOEXEC;
+
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }
 static inline int clinux_wexitstatus(int s) { return WEXITSTATUS(s); }
