@@ -43,7 +43,7 @@ let guestTargets: [Target] = [
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
-        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
+        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "SessionLog", "Storage"],
         swiftSettings: guest),
     .target(name: "CCrash", cSettings: c),
     .executableTarget(
