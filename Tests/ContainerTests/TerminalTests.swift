@@ -10,7 +10,7 @@ extension ContainerSystemTests { @Suite struct TerminalTests {
     private func type(_ text: String, _ terminal: Int32) { _ = text.withCString { Glibc.write(terminal, $0, strlen($0)) } }
 
     @Test func aTerminalIsTheContainersOwn() throws {
-        var spec = shell("tty; stty size; ls -l /dev/pts/0; cat < /dev/console & wait; readlink /proc/self/fd/0; exit 5")
+        var spec = shell("tty; stty size; ls -l /dev/pts/0; readlink /proc/self/fd/0; exit 5")
         spec.process.user.uid = 1000
         let container = try start(spec, in: Root(), Placement(streams: .terminal(ConsoleSize(rows: 33, columns: 101))))
         defer { end(container) }
@@ -27,13 +27,14 @@ extension ContainerSystemTests { @Suite struct TerminalTests {
         #expect(read(container.process.terminal) == "to the console\r\n88:0\r\n88:0\r\n")
     }
 
-    @Test func controlCInterruptsTheForegroundJobAlone() throws {
-        let container = try start(shell("set -m; echo ready; sleep 100; echo interrupted $?"), in: Root(), Placement(streams: .terminal(nil)))
+    @Test func controlCInterruptsTheForeground() throws {
+        let container = try start(
+            shell("trap 'echo interrupted' INT; echo ready; sleep 100; echo $?"), in: Root(), Placement(streams: .terminal(nil)))
         defer { end(container) }
         _ = read(container.process.terminal, until: { $0.contains("ready") })
-        usleep(200_000)
+        usleep(100_000)
         type("\u{3}", container.process.terminal)
-        #expect(read(container.process.terminal, until: { $0.contains("interrupted") }).contains("interrupted 130"))
+        #expect(read(container.process.terminal).contains("interrupted\r\n130\r\n"))
     }
 
     @Test func aResizeReachesTheProcess() throws {
@@ -51,7 +52,9 @@ extension ContainerSystemTests { @Suite struct TerminalTests {
         for library in try libraries(of: "/bin/bash") {
             let directory = (library as NSString).deletingLastPathComponent
             try FileManager.default.createDirectory(atPath: root.path + directory, withIntermediateDirectories: true)
-            try FileManager.default.copyItem(atPath: (library as NSString).resolvingSymlinksInPath, toPath: root.path + library)
+            // The content, whatever links lead to it.
+            try Data(contentsOf: URL(fileURLWithPath: library)).write(to: URL(fileURLWithPath: root.path + library))
+            chmod(root.path + library, 0o755)
         }
         var spec = ContainerSpec(args: ["/bin/bash", "--norc", "-i"])
         spec.process.env = ["PATH=/bin", "PS1=> ", "HOME=/", "TERM=dumb"]
