@@ -21,7 +21,7 @@ public struct ContainerProcess: Equatable, Sendable {
     public var ioPriority: IOPriority?
     /// `scheduler`; nil is SCHED_OTHER with nice value 0.
     public var scheduler: SchedulerSettings?
-    /// `execCPUAffinity`; nil leaves all CPUs.
+    /// `execCPUAffinity`; nil leaves all CPUs. It is for processes started beside the container process, not for that itself.
     public var execCPUAffinity: ExecCPUAffinity?
     /// `apparmorProfile`, never empty. Whether the kernel has AppArmor is not known here.
     public var apparmorProfile: String?

@@ -1,5 +1,6 @@
 /// `linux.resources`: limits on the container, in the units and with the meanings of the runtime-spec, which are those of cgroup
-/// v1. nil is a limit that the configuration does not have; −1 stands for "no limit" where the runtime-spec has it.
+/// v1. nil is a limit that the configuration does not have, or has as 0 where that means the same; −1 stands for "no limit" where
+/// the runtime-spec has it.
 ///
 /// What cgroup v2 has no equal for (memory: kernel, kernelTCP, swappiness, disableOOMKiller; cpu: real-time settings; blockIO:
 /// leaf weights; network) has no place here: the decoder refuses it.
@@ -8,7 +9,7 @@ public struct ContainerResources: Equatable, Sendable {
     public var devices: [DeviceRule] = []
     public var memory = MemoryResources()
     public var cpu = CPUResources()
-    /// `pids.limit`, −1…: tasks at the same time.
+    /// `pids.limit`, −1…: tasks at the same time. 0 is kept as it is.
     public var pidsLimit: Int64?
     public var blockIO = BlockIOResources()
     /// `hugepageLimits`: each page size at most once.
@@ -25,7 +26,7 @@ public struct ContainerResources: Equatable, Sendable {
 public struct MemoryResources: Equatable, Sendable {
     /// `limit`, −1….
     public var limit: Int64?
-    /// `reservation`, −1…: not above a `limit` that is there.
+    /// `reservation`, −1…: what it keeps when memory is short.
     public var reservation: Int64?
     /// `swap`, −1…: memory and swap together; needs `limit`, and is not below it.
     public var swap: Int64?

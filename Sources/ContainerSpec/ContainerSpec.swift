@@ -104,6 +104,9 @@ public struct ContainerMount: Equatable, Sendable {
 
     /// Whether the options ask for a bind mount (`bind`, `rbind`).
     public var isBind: Bool { options.contains("bind") || options.contains("rbind") }
+
+    /// Whether the options ask for an id-mapped mount (`idmap`, `ridmap`): by the mount's own mappings, or else by the container's.
+    public var isIDMapped: Bool { options.contains("idmap") || options.contains("ridmap") }
 }
 
 /// `linux.namespaces`: what the process gets of its own. It always has its own mount namespace.

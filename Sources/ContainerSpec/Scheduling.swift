@@ -52,7 +52,7 @@ public struct SchedulerSettings: Equatable, Sendable {
     }
 
     public var policy: Policy
-    /// `nice`, −20…19; 0 for real-time policies.
+    /// `nice`, −20…19; 0 but for SCHED_OTHER and SCHED_BATCH.
     public var nice: Int32 = 0
     /// `priority`: 1…99 for SCHED_FIFO and SCHED_RR, 0 for all others.
     public var priority: UInt32 = 0
@@ -68,7 +68,8 @@ public struct SchedulerSettings: Equatable, Sendable {
     public init(policy: Policy) { self.policy = policy }
 }
 
-/// `process.execCPUAffinity`: the CPUs on which a process runs that is started in a container.
+/// `process.execCPUAffinity`: the CPUs on which a process runs that is started beside the container process. To the container process
+/// itself the runtime-spec does not apply it.
 public struct ExecCPUAffinity: Equatable, Sendable {
     /// `initial`: before it enters the container's cgroup.
     public var initial: CPUList?
