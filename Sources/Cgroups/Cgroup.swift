@@ -1,5 +1,5 @@
 import CLinux
-public import Linux
+import Linux
 
 /// A control group (cgroups(7), version 2): an open directory of the cgroup filesystem.
 ///

@@ -1,5 +1,5 @@
 import CLinux
-public import Linux
+import Linux
 
 /// What `cgroup.events` tells.
 public struct CgroupEvents: Equatable, Sendable {
