@@ -49,12 +49,14 @@ let guestTargets: [Target] = [
         swiftSettings: guest),
     .target(
         name: "Sessions", dependencies: ["CLinux", "ContainerSpec", "Control", "Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "CCgroups", cSettings: c),
+    .target(name: "Cgroups", dependencies: ["CCgroups", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "CCrash", cSettings: c),
     .executableTarget(
         name: "Tether",
         dependencies: [
-            "CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions", "Storage",
-            "SessionLog", "Control",
+            "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
+            "Storage", "SessionLog", "Control",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
@@ -108,6 +110,7 @@ let testTargets: [Target] = [
     .testTarget(
         name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
