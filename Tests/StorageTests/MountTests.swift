@@ -81,7 +81,7 @@ import Testing
     @Test func aPartitionIsFoundByItsEntryAndItsLabel() throws {
         let file = try scratch.file("gpt", megabytes: 32)
         let name = uniqueLabel()
-        try run("parted", "-s", file, "mklabel", "gpt", "mkpart", name, "1MiB", "12MiB", "mkpart", "other", "12MiB", "30MiB")
+        try partition(file, "size=11MiB, name=\(name)", "size=18MiB, name=other")
         let disk = try LoopDevice(file, partitions: true)
         // A kernel that does not read partition tables itself is told of the partitions; another one has them already.
         try run("partx", "--update", disk.path)
