@@ -59,11 +59,20 @@ import Testing
         let file = try scratch.image("ext4", label: uniqueLabel())
         let disk = try LoopDevice(file)
         let uuid = try run("blkid", "-p", "-o", "value", "-s", "UUID", file)
-        let mounted = try mount(request(.uuid(uuid.uppercased())) { $0.options = ["noatime", "nodev,data=writeback"]; $0.readOnly = true })
+        let mounted = try mount(request(.uuid(uuid.uppercased())) { $0.options = ["noatime", "nosuid,data=writeback"]; $0.readOnly = true })
         #expect(mounted.readOnly)
         #expect(mounted.device == disk.path)
         let info = try #require(try mounts().first)
-        #expect(info.options == "ro,nodev,noatime")
+        #expect(info.options == "ro,nosuid,nodev,noatime")
+        #expect(unmount() == [])
+    }
+
+    @Test func theOptionDevAllowsDeviceNodes() throws {
+        let label = uniqueLabel()
+        let disk = try LoopDevice(try scratch.image("ext4", label: label))
+        let mounted = try mount(request(.label(label)) { $0.options = ["dev"] })
+        #expect(mounted.device == disk.path)
+        #expect(try mounts().first?.options.contains("nodev") == false)
         #expect(unmount() == [])
     }
 
