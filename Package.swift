@@ -74,7 +74,7 @@ let hostTargets: [Target] = [
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -98,7 +98,9 @@ let testTargets: [Target] = [
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
+    .testTarget(
+        name: "VirtualMachineTests",
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
