@@ -84,7 +84,7 @@ let hostTargets: [Target] = [
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -111,7 +111,9 @@ let testTargets: [Target] = [
         name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
+    .testTarget(
+        name: "VirtualMachineTests",
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "ControlTests", dependencies: ["Control", "SessionLog"], swiftSettings: common),

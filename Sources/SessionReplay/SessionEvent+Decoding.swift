@@ -20,7 +20,29 @@ extension SessionEvent {
     }
 }
 
-/// The members of every event, as they stand in the JSON text.
+/// What the status in guestinfo says of the container.
+public struct StatusReport: Sendable, Equatable {
+    public var phase: Phase
+    /// How the container ended, once it has; its `id` is empty where none was known.
+    public var exit: ExitRecord?
+
+    /// Whether this is the VM's last word.
+    public var isFinal: Bool { phase == .exited || phase == .failed }
+
+    /// Reads the value of `guestinfo.tether.status` (docs/formats.md, "Status").
+    ///
+    /// Members it does not know are ignored.
+    /// - Returns: nil for what is no JSON object, for an unknown phase, and where a member has another type.
+    public init?(json: [UInt8]) {
+        guard let members = try? JSONDecoder().decode(EventMembers.self, from: Data(json)), let phase = members.phase.flatMap(Phase.init)
+        else { return nil }
+        self.phase = phase
+        exit = members.exitRecord(id: members.id ?? "")
+        if exit == nil, members.exitCode != nil { return nil }
+    }
+}
+
+/// The members of every event and of the status, as they stand in the JSON text.
 private struct EventMembers: Decodable {
     struct Total: Decodable {
         var bytes: UInt64
@@ -35,7 +57,9 @@ private struct EventMembers: Decodable {
         var cause: String
     }
 
-    var event: String
+    var event: String?
+    /// Of the status alone.
+    var phase: String?
     var version: String?
     var kernel: String?
     var id: String?
@@ -61,24 +85,30 @@ private struct EventMembers: Decodable {
             guard let id, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
             return .start(id: id, pid: pid, args: args, startedAt: startedAt)
         case "exit":
-            guard let id, let exitCode, let coreDumped, let oomKilled,
-                let drain = drain.flatMap(Drain.init(rawValue:))
-            else { return nil }
-            // Only a crash leaves the totals unknown.
-            guard drain == .crash || (stdout != nil && stderr != nil) else { return nil }
-            var report: FailureReport?
-            if let error {
-                guard let phase = Phase(rawValue: error.phase) else { return nil }
-                report = FailureReport(phase: phase, operation: error.operation, object: error.object, cause: error.cause)
-            }
-            return .exit(
-                ExitRecord(
-                    id: id, exitCode: exitCode, signal: signal, coreDumped: coreDumped, oomKilled: oomKilled,
-                    startedAt: startedAt.flatMap(Timestamp.init), finishedAt: finishedAt.flatMap(Timestamp.init),
-                    stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain, error: report))
+            return id.flatMap(exitRecord).map(SessionEvent.exit)
         default: return nil
         }
     }
+
+    func exitRecord(id: String) -> ExitRecord? {
+        guard let exitCode, let coreDumped, let oomKilled, let drain = drain.flatMap(Drain.init) else { return nil }
+        // Only a crash leaves the totals unknown.
+        guard drain == .crash || (stdout != nil && stderr != nil) else { return nil }
+        var report: FailureReport?
+        if let error {
+            guard let phase = Phase(rawValue: error.phase) else { return nil }
+            report = FailureReport(phase: phase, operation: error.operation, object: error.object, cause: error.cause)
+        }
+        return ExitRecord(
+            id: id, exitCode: exitCode, signal: signal, coreDumped: coreDumped, oomKilled: oomKilled,
+            startedAt: startedAt.flatMap(Timestamp.init), finishedAt: finishedAt.flatMap(Timestamp.init),
+            stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain, error: report)
+    }
+}
+
+extension FailureReport {
+    /// "mount /dev/sda: Structure needs cleaning"
+    public var sentence: String { object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)" }
 }
 
 extension ExitRecord {
@@ -91,8 +121,7 @@ extension ExitRecord {
         if oomKilled { how += ", out of memory" }
         lines.append("exit code  \(how)")
         if let error {
-            let object = error.object.isEmpty ? "" : " \(error.object)"
-            lines.append("error      \(error.phase.rawValue): \(error.operation)\(object): \(error.cause)")
+            lines.append("error      \(error.phase.rawValue): \(error.sentence)")
         }
         if let startedAt { lines.append("started    \(startedAt.text)") }
         if let finishedAt {

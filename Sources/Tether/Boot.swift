@@ -142,7 +142,10 @@ final class Boot {
     private func runContainer(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) -> Never {
         guard let log else { throw Failure("write", "session log", "the port is not open") }
         status.enter(.launching)
-        RecoveryState(id: spec.tether.id, phase: .launching, startedAt: nil, processID: 0).save()
+        var recovery = RecoveryState(id: spec.tether.id, phase: .launching, startedAt: nil, processID: 0)
+        recovery.stopSignal = spec.tether.stop.signal
+        recovery.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
+        recovery.save()
         let container: LaunchedContainer
         do throws(LaunchError) {
             container = try Launcher.launch(spec, root: Shutdown.rootfs, interrupt: stops.interrupt)
@@ -150,7 +153,10 @@ final class Boot {
             throw Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)
         }
         let startedAt = Timestamp(nanoseconds: Clock.realtime())
-        RecoveryState(id: spec.tether.id, phase: .running, startedAt: startedAt, processID: container.processID).save()
+        recovery.phase = .running
+        recovery.startedAt = startedAt
+        recovery.processID = container.processID
+        recovery.save()
         status.pid = container.processID
         status.startedAt = startedAt
         log.event(.start(id: spec.tether.id, pid: container.processID, args: Boot.bounded(spec.process.args), startedAt: startedAt))
