@@ -70,12 +70,13 @@ swift: | packages
 # ---- Programs ------------------------------------------------------------------------------------------------------
 
 # swift build leaves a program alone that has not changed, so a stamp says when it last looked.
-build/init: build/.guest
-	@[ -e $@ ] || scripts/build-guest build/guest $@
+guest := build/init build/tether-relay
+$(guest): build/.guest
+	@[ -e $@ ] || scripts/build-guest build/guest $(guest)
 build/.guest: $(sources) scripts/build-guest | swift
-	$(say) Building PID 1 (Embedded Swift)"
+	$(say) Building PID 1 and its relay (Embedded Swift)"
 	@mkdir -p build
-	@scripts/build-guest build/guest build/init
+	@scripts/build-guest build/guest $(guest)
 	@touch $@
 
 $(tools): build/.host
@@ -98,9 +99,9 @@ build/modules-$(KERNEL_FLAVOUR).cpio.zst: $(kernel)/vmlinuz iso/modules iso/make
 	$(say) Packing the kernel modules"
 	@iso/make-modules $(kernel) $@
 
-build/init.cpio.zst: build/init iso/make-initramfs iso/make-cpio
+build/init.cpio.zst: $(guest) iso/make-initramfs iso/make-cpio
 	$(say) Packing the initramfs"
-	@iso/make-initramfs build/init $@
+	@iso/make-initramfs $(guest) $@
 
 # Changes when another kernel or command line is asked for than that of the last run.
 build/.kernel: FORCE

@@ -59,6 +59,8 @@ let guestTargets: [Target] = [
             "Storage", "SessionLog", "Control",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(
+        name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
@@ -80,6 +82,7 @@ let hostTargets: [Target] = [
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
+    .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
@@ -116,8 +119,9 @@ let testTargets: [Target] = [
         dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
-    .testTarget(name: "ControlTests", dependencies: ["Control", "SessionLog"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["SessionLog", "SessionReplay"], swiftSettings: common),
+    .testTarget(
+        name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
+    .testTarget(name: "BootTests", dependencies: ["Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.

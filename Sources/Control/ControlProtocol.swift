@@ -16,10 +16,6 @@ public enum ControlProtocol {
     /// The most bytes of a session's arguments together, and how many there may be. What is more is left out.
     public static let maximumArgumentBytes = 4096
     public static let maximumArguments = 256
-
-    /// The line with which a client on a serial line begins, and which the relay answers: whatever stood on the line before is
-    /// noise.
-    public static let synchronisation = "tether-control/1\n"
 }
 
 /// Why a conversation cannot go on.

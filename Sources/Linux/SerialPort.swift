@@ -32,6 +32,12 @@ public struct SerialPort: ~Copyable {
         try descriptor.write(bytes, object: path)
     }
 
+    /// Reads at most `buffer.count` bytes.
+    /// - Returns: their number, nil when nothing is there now, 0 when the line has hung up.
+    public func read(into buffer: UnsafeMutableRawBufferPointer) throws(SyscallError) -> Int? {
+        try descriptor.read(into: buffer, object: path)
+    }
+
     /// Whether everything written has left the machine: the driver's buffer and the UART's own.
     ///
     /// What asks has to ask again until a deadline: tcdrain(3) would wait without one.

@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "modules.h"
+#include "privileges.h"
 #include "uevent.h"
 #include "worker.h"
 
