@@ -1,4 +1,5 @@
 import Foundation
+import Linux
 import SessionLog
 
 extension SessionEvent {
@@ -16,7 +17,7 @@ extension SessionEvent {
     static func isUnknown(json: [UInt8]) -> Bool {
         struct Name: Decodable { var event: String }
         guard let name = try? JSONDecoder().decode(Name.self, from: Data(json)).event else { return false }
-        return !["boot", "start", "exit"].contains(name)
+        return !["boot", "start", "die", "exec_start", "exec_die", "health_status", "pause", "unpause", "exit"].contains(name)
     }
 }
 
@@ -50,6 +51,12 @@ private struct EventMembers: Decodable {
         var streamTotal: StreamTotal { StreamTotal(bytes: bytes, sha256: sha256) }
     }
 
+    struct Usage: Decodable {
+        var userMicroseconds: Int64
+        var systemMicroseconds: Int64
+        var maximumResidentKiB: Int64
+    }
+
     struct Failure: Decodable {
         var phase: String
         var operation: String
@@ -74,7 +81,12 @@ private struct EventMembers: Decodable {
     var stdout: Total?
     var stderr: Total?
     var drain: String?
+    var usage: Usage?
+    var restarts: Int64?
     var error: Failure?
+    var restartMilliseconds: Int64?
+    var session: String?
+    var status: String?
 
     var sessionEvent: SessionEvent? {
         switch event {
@@ -84,6 +96,20 @@ private struct EventMembers: Decodable {
         case "start":
             guard let id, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
             return .start(id: id, pid: pid, args: args, startedAt: startedAt)
+        case "die":
+            guard let record = id.flatMap(exitRecord), let restartMilliseconds else { return nil }
+            return .die(record, restartMilliseconds: restartMilliseconds)
+        case "exec_start":
+            guard let id, let session, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
+            return .execStart(id: id, session: session, pid: pid, args: args, startedAt: startedAt)
+        case "exec_die":
+            guard let id, let record = session.flatMap(exitRecord) else { return nil }
+            return .execDie(id: id, record)
+        case "health_status":
+            guard let id, let status else { return nil }
+            return .health(id: id, status: status)
+        case "pause": return id.map { .pause(id: $0) }
+        case "unpause": return id.map { .unpause(id: $0) }
         case "exit":
             return id.flatMap(exitRecord).map(SessionEvent.exit)
         default: return nil
@@ -102,7 +128,12 @@ private struct EventMembers: Decodable {
         return ExitRecord(
             id: id, exitCode: exitCode, signal: signal, coreDumped: coreDumped, oomKilled: oomKilled,
             startedAt: startedAt.flatMap(Timestamp.init), finishedAt: finishedAt.flatMap(Timestamp.init),
-            stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain, error: report)
+            stdout: stdout?.streamTotal, stderr: stderr?.streamTotal, drain: drain,
+            usage: usage.map {
+                ResourceUsage(
+                    userMicroseconds: $0.userMicroseconds, systemMicroseconds: $0.systemMicroseconds,
+                    maximumResidentKiB: $0.maximumResidentKiB)
+            }, restarts: restarts ?? 0, error: report)
     }
 }
 
@@ -130,6 +161,11 @@ extension ExitRecord {
                 took = String(format: " (after %.3f s)", Double(finishedAt.nanoseconds - startedAt.nanoseconds) / 1e9)
             }
             lines.append("finished   \(finishedAt.text)\(took)")
+        }
+        if restarts > 0 { lines.append("restarts   \(restarts)") }
+        if let usage {
+            let seconds = (Double(usage.userMicroseconds) / 1e6, Double(usage.systemMicroseconds) / 1e6)
+            lines.append(String(format: "used       %.3f s user, %.3f s system, ", seconds.0, seconds.1) + "\(usage.maximumResidentKiB) KiB at most")
         }
         for (name, total) in [("stdout", stdout), ("stderr", stderr)] {
             lines.append("\(name)     " + (total.map { "\($0.bytes) bytes, SHA-256 \($0.sha256)" } ?? "unknown"))

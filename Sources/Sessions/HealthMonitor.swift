@@ -12,6 +12,11 @@ public struct HealthMonitor: Sendable {
         public var exitCode: Int32
         /// What it wrote, cut to ``HealthMonitor/outputLimit``.
         public var output: String
+
+        public init(exitCode: Int32, output: String) {
+            self.exitCode = exitCode
+            self.output = output
+        }
     }
 
     /// The most bytes of a check's output that are kept.

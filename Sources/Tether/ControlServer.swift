@@ -1,4 +1,5 @@
 import Cgroups
+import Container
 import ContainerSpec
 import Control
 import Linux

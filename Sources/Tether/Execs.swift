@@ -240,6 +240,9 @@ final class Exec: EventHandler, SessionOwner {
     func checkDeadlines(_ now: Int64) { if let launch, launch.deadline.hasPassed { stepLaunch() } }
 }
 
+// Container and Sessions do not know each other; what one starts is what the other reads.
+extension SessionProcess: StreamedProcess {}
+
 extension ExitRecord {
     /// What the session log says of a session's end.
     init(_ result: SessionResult, restarts: Int64 = 0) {

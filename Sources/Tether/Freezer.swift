@@ -1,4 +1,5 @@
 import Cgroups
+import ContainerSpec
 import Control
 import Linux
 import SessionLog

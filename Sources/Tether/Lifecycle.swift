@@ -2,6 +2,7 @@ import CLinux
 import Cgroups
 import Container
 import ContainerSpec
+import Control
 import Linux
 import Seccomp
 import SessionLog

@@ -1,4 +1,5 @@
 import Cgroups
+import Control
 import Linux
 import SessionLog
 import Sessions

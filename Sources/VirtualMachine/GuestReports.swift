@@ -81,6 +81,12 @@ extension SessionEvent {
         switch self {
         case .boot(let version, let kernel): "boot: tether \(version) on Linux \(kernel)"
         case .start(let id, let pid, _, _): "start: \(id), pid \(pid)"
+        case .die(let record, let delay): "die: code \(record.exitCode), starts again in \(delay) ms"
+        case .execStart(_, let session, let pid, _, _): "exec_start: \(session), pid \(pid)"
+        case .execDie(_, let record): "exec_die: \(record.id), code \(record.exitCode)"
+        case .health(_, let status): "health_status: \(status)"
+        case .pause: "pause"
+        case .unpause: "unpause"
         case .exit(let record): "exit: code \(record.exitCode)"
         }
     }
