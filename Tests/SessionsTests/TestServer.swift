@@ -105,7 +105,8 @@ final class TestServer: ControlService, SessionOwner {
     func start(_ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, isLogged: Bool = false) throws -> Session {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
-            endsInputWithClient: true, loop: loop, owner: self, log: isLogged ? log : nil, buffer: buffer)
+            endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
+        session.owner = self
         sessions.append(session)
         session.begin(try TestProcess(args, stdin: stdin, terminal: terminal))
         return session
