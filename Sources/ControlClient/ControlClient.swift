@@ -70,23 +70,35 @@ public final class ControlClient {
     }
 
     /// Follows a session.
-    public func attach(_ attach: AttachRequest = AttachRequest(), timeout: Double? = nil) throws(ControlClientError) -> RemoteSession {
+    /// - Parameter grants: ``RemoteSession/grantsWindow`` from the first byte on.
+    public func attach(
+        _ attach: AttachRequest = AttachRequest(), grants: Bool = true, timeout: Double? = nil
+    ) throws(ControlClientError) -> RemoteSession {
         let tag = newTag()
-        return try attached(
-            tag, .attach(tag: tag, attach), windows: (attach.stdoutWindow, attach.stderrWindow),
-            follows: (attach.stdout != .none, attach.stderr != .none), timeout)
+        let session = RemoteSession(
+            client: self, tag: tag, windows: (attach.stdoutWindow, attach.stderrWindow),
+            follows: (attach.stdout != .none, attach.stderr != .none), grants: grants)
+        try begin(session, .attach(tag: tag, attach))
+        try started(session, timeout: timeout)
+        return session
     }
 
     /// Starts a process in the container.
-    public func exec(_ exec: ExecRequest, timeout: Double? = nil) throws(ControlClientError) -> RemoteSession {
-        let tag = newTag()
-        return try attached(tag, .exec(tag: tag, exec), windows: (exec.stdoutWindow, exec.stderrWindow), follows: (true, true), timeout)
+    /// - Parameter grants: ``RemoteSession/grantsWindow`` from the first byte on.
+    public func exec(_ exec: ExecRequest, grants: Bool = true, timeout: Double? = nil) throws(ControlClientError) -> RemoteSession {
+        let session = try beginExec(exec, grants: grants)
+        try started(session, timeout: timeout)
+        return session
     }
 
-    /// Sends an `exec` without waiting for its answer, so that many can be on their way. ``started(_:timeout:)`` waits.
-    public func beginExec(_ exec: ExecRequest) throws(ControlClientError) -> RemoteSession {
+    /// As ``exec(_:grants:timeout:)`` without waiting for the answer, so that many can be on their way.
+    /// ``started(_:timeout:)`` waits.
+    public func beginExec(_ exec: ExecRequest, grants: Bool = true) throws(ControlClientError) -> RemoteSession {
         let tag = newTag()
-        return try begin(tag, .exec(tag: tag, exec), windows: (exec.stdoutWindow, exec.stderrWindow), follows: (true, true))
+        let session = RemoteSession(
+            client: self, tag: tag, windows: (exec.stdoutWindow, exec.stderrWindow), follows: (true, true), grants: grants)
+        try begin(session, .exec(tag: tag, exec))
+        return session
     }
 
     /// Waits until PID 1 has answered the request that made `session`.
@@ -191,21 +203,9 @@ public final class ControlClient {
         transport.send(bytes)
     }
 
-    private func begin(
-        _ tag: UInt32, _ message: ClientMessage, windows: (UInt32, UInt32), follows: (Bool, Bool)
-    ) throws(ControlClientError) -> RemoteSession {
-        let session = RemoteSession(client: self, tag: tag, windows: windows, follows: follows)
-        sessions[tag] = session
+    private func begin(_ session: RemoteSession, _ message: ClientMessage) throws(ControlClientError) {
         try send(message)
-        return session
-    }
-
-    private func attached(
-        _ tag: UInt32, _ message: ClientMessage, windows: (UInt32, UInt32), follows: (Bool, Bool), _ timeout: Double?
-    ) throws(ControlClientError) -> RemoteSession {
-        let session = try begin(tag, message, windows: windows, follows: follows)
-        try started(session, timeout: timeout)
-        return session
+        sessions[session.tag] = session
     }
 
     func deadline(_ timeout: Double?) -> Deadline { Deadline.after(seconds: timeout ?? patience) }

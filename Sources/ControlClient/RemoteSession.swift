@@ -29,7 +29,7 @@ public final class RemoteSession {
     /// What was in vain.
     public private(set) var failures: [RequestFailure] = []
     /// Whether each byte that comes is made up for by a grant of as much. Without it output stops when the window is used up.
-    public var grantsWindow = true
+    public var grantsWindow: Bool
 
     private unowned let client: ControlClient
     private let windows: (stdout: UInt32, stderr: UInt32)
@@ -38,11 +38,12 @@ public final class RemoteSession {
     /// Bytes that came and were not granted again yet.
     private var ungranted: (stdout: UInt32, stderr: UInt32) = (0, 0)
 
-    init(client: ControlClient, tag: UInt32, windows: (UInt32, UInt32), follows: (Bool, Bool)) {
+    init(client: ControlClient, tag: UInt32, windows: (UInt32, UInt32), follows: (Bool, Bool), grants: Bool) {
         self.client = client
         self.tag = tag
         self.windows = windows
         self.follows = follows
+        grantsWindow = grants
     }
 
     /// The session's name.
