@@ -46,29 +46,51 @@ final class Scratch {
 }
 
 /// A shell that waits for a word before it runs `command`, so that it can be put into a group first.
+///
+/// Made with posix_spawn(3): Foundation's Process needs a run loop, with sockets that a small VM need not have.
 final class Shell {
-    private let process = Process()
-    private let input = Foundation.Pipe()
-    private let output = Foundation.Pipe()
+    let pid: Int32
+    private let output: FileDescriptor
 
     init(_ command: String, in group: Cgroup) throws {
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", "read word; " + command]
-        process.standardInput = input
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        try group.add(process.processIdentifier)
-        input.fileHandleForWriting.write(Data("go\n".utf8))
+        let input = try Linux.Pipe()
+        let output = try Linux.Pipe()
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, input.read.rawValue, 0)
+        posix_spawn_file_actions_adddup2(&actions, output.write.rawValue, 1)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        let words: [String] = ["/bin/sh", "-c", "read word; " + command]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+        arguments.append(nil)
+        defer { for argument in arguments { free(argument) } }
+        var pid: pid_t = 0
+        let result = posix_spawn(&pid, "/bin/sh", &actions, nil, &arguments, Glibc.environ)
+        try #require(result == 0)
+        self.pid = pid
+        let (read, write) = output.take()
+        _ = FileDescriptor(owning: write)
+        self.output = FileDescriptor(owning: read)
+        do {
+            try group.add(pid)
+        } catch {
+            Glibc.kill(pid, SIGKILL)
+            throw error
+        }
+        let word = Array("go\n".utf8)
+        let written = try word.withUnsafeBytes { bytes in try input.write.write(bytes) }
+        try #require(written == word.count)
     }
-
-    var pid: Int32 { process.processIdentifier }
 
     /// What it has written by its end, and how it ended: an exit code, or 128 and the signal.
     func end() -> (output: String, status: Int32) {
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return (text, process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus)
+        var text: [UInt8] = []
+        while let chunk = try? output.read(atMost: 4096), !chunk.isEmpty { text += chunk }
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        let code = clinux_wifsignaled(status) != 0 ? 128 + clinux_wtermsig(status) : clinux_wexitstatus(status)
+        return (String(decoding: text, as: UTF8.self), code)
     }
 }
 
