@@ -48,7 +48,7 @@ public struct MemoryEvents: Equatable, Sendable {
 ///
 /// ``descriptor`` goes into an epoll set with EPOLLPRI. After a change it is ready (with EPOLLERR too, which means nothing here)
 /// until it is read; and for ever once the group is removed, so it must leave the set before.
-public struct CgroupWatch: ~Copyable {
+public final class CgroupWatch {
     private let file: FileDescriptor
     private let object: String
 

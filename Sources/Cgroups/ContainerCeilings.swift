@@ -29,17 +29,26 @@ public struct ContainerCeilings: Equatable, Sendable {
             pidMax: content("/proc/sys/kernel/pid_max"), loadavg: content("/proc/loadavg"), reserveKiB: reserveKiB)
     }
 
-    /// - Parameters: the contents of the files of /proc with these names.
+    /// Takes the contents of the files of /proc with these names.
     init(meminfo: [UInt8], threadsMax: [UInt8], pidMax: [UInt8], loadavg: [UInt8], reserveKiB: Int64?) {
         let total = ContainerCeilings.meminfo("MemTotal:", meminfo) ?? 0
         // A reserve that is configured is meant so, but a container of no memory at all cannot be meant.
-        let reserve = reserveKiB.map { min(UInt64(clamping: $0) &<< 10, total / 2) } ?? min(ContainerCeilings.usualReserve, total / 5)
+        let reserve: UInt64
+        if let reserveKiB {
+            let (bytes, tooLarge) = UInt64(clamping: reserveKiB).multipliedReportingOverflow(by: 1024)
+            reserve = tooLarge ? total / 2 : min(bytes, total / 2)
+        } else {
+            reserve = min(ContainerCeilings.usualReserve, total / 5)
+        }
         reserveBytes = reserve
         // Not MemTotal: the unpacked initramfs, the kernel's tables and PID 1 have taken theirs of it already, and nothing of that
         // is charged to the container. A limit above what is there would never be reached: the VM would run out first.
         let available = min(ContainerCeilings.meminfo("MemAvailable:", meminfo) ?? total, total)
-        if total == 0 { memoryBytes = nil } else {
-            memoryBytes = max((available > reserve ? available - reserve : 0), total / 4) / ContainerCeilings.page * ContainerCeilings.page
+        if total > 0 {
+            let rest = max(available > reserve ? available - reserve : 0, total / 4)
+            memoryBytes = rest / ContainerCeilings.page * ContainerCeilings.page
+        } else {
+            memoryBytes = nil
         }
 
         guard let threads = CgroupFile.single(threadsMax), let pids = CgroupFile.single(pidMax) else {

@@ -114,8 +114,12 @@ import Testing
         // A small VM keeps a fifth, a configured reserve is kept as it is, but never the whole VM.
         #expect(ceilings(50_000, 40_000).reserveBytes == (50_000 << 10) / 5)
         #expect(ceilings(480_268, 431_632, reserveKiB: 102_400).memoryBytes == (431_632 - 102_400) << 10)
-        #expect(ceilings(480_268, 431_632, reserveKiB: .max).memoryBytes == (480_268 << 10) / 4 / 4096 * 4096)
-        #expect(ceilings(100_000, nil).memoryBytes == (100_000 << 10) - (100_000 << 10) / 5 / 4096 * 4096 - 4096)
+        for wholeVM in [480_268, 1 << 55, Int64.max] {
+            #expect(ceilings(480_268, 431_632, reserveKiB: wholeVM).reserveBytes == (480_268 << 10) / 2)
+        }
+        // Nothing to spare: a quarter of the VM is the container's all the same.
+        #expect(ceilings(400_000, 10_000).memoryBytes == 100_000 << 10)
+        #expect(ceilings(100_000, nil).memoryBytes == 80_000 << 10)
         #expect(ceilings(100_000, 200_000).memoryBytes == ceilings(100_000, nil).memoryBytes)
 
         let nothing = ContainerCeilings(meminfo: [], threadsMax: [], pidMax: Array("x".utf8), loadavg: [], reserveKiB: nil)

@@ -28,7 +28,7 @@ import Testing
     @Test func nothingAsksForNothing() throws { #expect(try writes { _ in } == []) }
 
     @Test(arguments: [
-        (2, 1), (3, 2), (512, 59), (1024, 100), (2048, 170), (262_143, 10_000), (262_144, 10_000), (.max, 10_000),
+        (2, 1), (3, 2), (512, 59), (1024, 100), (2048, 174), (262_143, 10_000), (262_144, 10_000), (.max, 10_000),
     ] as [(UInt64, UInt64)])
     func sharesBecomeAWeight(_ shares: UInt64, _ weight: UInt64) { #expect(ResourcePlan.weight(shares: shares) == weight) }
 
