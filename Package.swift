@@ -37,6 +37,7 @@ let guestTargets: [Target] = [
     .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
     .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest,
         linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "Seccomp", dependencies: ["CSeccomp", "CLinux", "ContainerSpec", "Linux"], swiftSettings: guest),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
@@ -44,12 +45,19 @@ let guestTargets: [Target] = [
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
-        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "Storage"],
+        name: "Container", dependencies: ["CSpawn", "CCapability", "CLinux", "Linux", "ContainerSpec", "SessionLog", "Storage"],
         swiftSettings: guest),
+    .target(
+        name: "Sessions", dependencies: ["CLinux", "ContainerSpec", "Control", "Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "CCgroups", cSettings: c),
+    .target(name: "Cgroups", dependencies: ["CCgroups", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "CCrash", cSettings: c),
     .executableTarget(
         name: "Tether",
-        dependencies: ["CCrash", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Storage", "SessionLog", "Control"],
+        dependencies: [
+            "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
+            "Storage", "SessionLog", "Control",
+        ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
@@ -59,6 +67,7 @@ let guestTargets: [Target] = [
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CMount", pkgConfig: "mount", providers: [.apt(["libmount-dev"])]),
+    .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     .systemLibrary(name: "CCapability", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
 ]
 
@@ -78,7 +87,7 @@ let hostTargets: [Target] = [
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -101,8 +110,13 @@ let testTargets: [Target] = [
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(
+        name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "VirtualMachineTests", dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "CLinux", "Linux"],
+    .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
+    .testTarget(
+        name: "VirtualMachineTests",
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(

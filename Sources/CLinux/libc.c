@@ -29,6 +29,8 @@ int clinux_serial_transmitter_empty(int fd, int *empty) {
     return result;
 }
 
+int clinux_terminal_peer(int terminal) { return ioctl(terminal, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC); }
+
 int clinux_readable_bytes(int fd, int *bytes) { return ioctl(fd, FIONREAD, bytes); }
 
 void clinux_release_free_memory(void) { malloc_trim(0); }

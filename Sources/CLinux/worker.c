@@ -4,20 +4,47 @@
 #define P_PIDFD 3
 #endif
 
+static void reset_signals(void) {
+    struct sigaction standard;
+    memset(&standard, 0, sizeof standard);
+    standard.sa_handler = SIG_DFL;
+    /* SIGKILL, SIGSTOP and libc's own two signals refuse: nothing to reset there. */
+    for (int number = 1; number < NSIG; number++) (void)sigaction(number, &standard, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+pid_t clinux_start_helper(const char *path, const char *argument, int socket) {
+    sigset_t all, old;
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, &old) != 0) return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        reset_signals();
+        setsid();
+        /* dup2 onto itself would leave close-on-exec set. */
+        if (socket == 3) (void)fcntl(3, F_SETFD, 0);
+        else if (dup2(socket, 3) < 0) _exit(127);
+        (void)syscall(SYS_close_range, 4, ~0U, 0);
+        char *const arguments[] = {(char *)path, (char *)argument, NULL};
+        char *const environment[] = {NULL};
+        execve(path, arguments, environment);
+        _exit(127);
+    }
+    int saved = errno;
+    (void)sigprocmask(SIG_SETMASK, &old, NULL);
+    errno = saved;
+    return pid;
+}
+
 pid_t clinux_fork_worker(int *pidfd) {
     sigset_t all, old;
     sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, &old) != 0) return -1;
     pid_t pid = fork();
     if (pid == 0) {
-        struct sigaction standard;
-        memset(&standard, 0, sizeof standard);
-        standard.sa_handler = SIG_DFL;
-        /* SIGKILL, SIGSTOP and libc's own two signals refuse: nothing to reset there. */
-        for (int number = 1; number < NSIG; number++) (void)sigaction(number, &standard, NULL);
-        sigset_t none;
-        sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        reset_signals();
         return 0;
     }
     int saved = errno;

@@ -15,16 +15,16 @@
 void cspawn_hold_namespaces(const struct cspawn_plan *plan) {
     setsid();
     prctl(PR_SET_NAME, "tether-init", 0, 0, 0);
-    /* Root inside the container must not be able to look into a copy of PID 1's memory. */
+    /* Root inside the container must not be able to look into a copy of PID 1's memory. (Changes of identity may have
+     * brought back what the clone had taken.) */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
 
-    struct cspawn_report ready = {.step = CSPAWN_READY};
-    if (write(plan->report, &ready, sizeof ready) != sizeof ready) _exit(125);
+    cspawn_tell(plan, CSPAWN_READY, -1);
     syscall(SYS_close_range, 0, ~0U, 0);
-    cap_set_proc(plan->capabilities); /* empty for the holder */
+    cap_set_proc(plan->no_capabilities);
 
     for (;;) {
         if (waitpid(-1, NULL, 0) < 0 && errno == ECHILD) {

@@ -89,3 +89,11 @@ static int make(int root, const char *path, int last_is_file, int depth) {
 }
 
 int cspawn_make_in_root(int root, const char *path, int last_is_file) { return make(root, path, last_is_file, 0); }
+
+int cspawn_open_file_in_root(int root, const char *path) {
+    struct open_how how = {
+        .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, /* a FIFO of that name must not hold its reader */
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+    };
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}

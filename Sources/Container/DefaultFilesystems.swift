@@ -1,42 +1,34 @@
 import CLinux
-
-/// A file system to mount in the container, ready for mount(2).
-public struct MountStep: Equatable, Sendable {
-    public var source: String?
-    /// Absolute, inside the container's root.
-    public var target: String
-    /// nil for a bind mount.
-    public var type: String?
-    /// MS_* flags.
-    public var flags: UInt
-    /// MS_SHARED, MS_SLAVE, …, each set after the mount, in this order.
-    public var propagation: [UInt]
-    /// The file system's own options, separated by commas.
-    public var data: String
-
-    public init(source: String?, target: String, type: String?, flags: UInt = 0, propagation: [UInt] = [], data: String = "") {
-        self.source = source
-        self.target = target
-        self.type = type
-        self.flags = flags
-        self.propagation = propagation
-        self.data = data
-    }
-}
-
-/// A device node to make in the container.
-struct DeviceNode {
-    var path: String
-    var major: UInt32
-    var minor: UInt32
-}
+import ContainerSpec
 
 /// What every container has, whether its configuration says so or not.
 ///
 /// The file systems and devices are those of the OCI runtime-spec (config-linux.md, "Default Filesystems" and "Default
 /// Devices"); their options are those that `runc spec` writes.
 enum Defaults {
-    static let mounts: [MountStep] = [
+    /// - Parameter spec: its namespaces decide which of them can be mounted.
+    static func mounts(_ spec: ContainerSpec) -> [MountStep] {
+        var mounts = standard
+        if spec.namespaces.cgroup { mounts.append(cgroups) }
+        if !spec.namespaces.user { return mounts }
+        for index in mounts.indices {
+            // A user namespace mounts a sysfs only with a network namespace of its own, which the container does not have.
+            if mounts[index].target == "/sys" {
+                mounts[index] = MountStep(source: "/sys", target: "/sys", type: nil, flags: UInt(MS_BIND | MS_REC))
+                mounts[index].attributes = UInt64(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+            }
+            // devpts takes only a group that the namespace has.
+            let hasTTYGroup = spec.gidMappings.contains { $0.containerID <= 5 && 5 - $0.containerID < $0.size }
+            if mounts[index].target == "/dev/pts" && !hasTTYGroup { mounts[index].data = "newinstance,ptmxmode=0666,mode=0620" }
+        }
+        return mounts
+    }
+
+    /// What a container with a cgroup namespace sees of its limits: as Docker mounts it.
+    private static let cgroups = MountStep(
+        source: "cgroup", target: "/sys/fs/cgroup", type: "cgroup2", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY))
+
+    private static let standard: [MountStep] = [
         MountStep(source: "proc", target: "/proc", type: "proc", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV)),
         MountStep(
             source: "tmpfs", target: "/dev", type: "tmpfs", flags: UInt(MS_NOSUID | MS_STRICTATIME), data: "mode=755,size=65536k"),
@@ -51,11 +43,14 @@ enum Defaults {
             source: "sysfs", target: "/sys", type: "sysfs", flags: UInt(MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY)),
     ]
 
-    static let devices: [DeviceNode] = [
-        DeviceNode(path: "/dev/null", major: 1, minor: 3), DeviceNode(path: "/dev/zero", major: 1, minor: 5),
-        DeviceNode(path: "/dev/full", major: 1, minor: 7), DeviceNode(path: "/dev/random", major: 1, minor: 8),
-        DeviceNode(path: "/dev/urandom", major: 1, minor: 9), DeviceNode(path: "/dev/tty", major: 5, minor: 0),
+    static let devices: [ContainerDevice] = [
+        node("/dev/null", 1, 3), node("/dev/zero", 1, 5), node("/dev/full", 1, 7), node("/dev/random", 1, 8),
+        node("/dev/urandom", 1, 9), node("/dev/tty", 5, 0),
     ]
+
+    private static func node(_ path: String, _ major: UInt32, _ minor: UInt32) -> ContainerDevice {
+        ContainerDevice(path: path, kind: .character, major: major, minor: minor)
+    }
 
     static let links: [(path: String, target: String)] = [
         ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"),
@@ -66,11 +61,11 @@ enum Defaults {
     ///
     /// Ours go first, for they hold the targets of others (a volume at /dev/something); a default under a configured
     /// mount (/dev/pts where /dev is configured) goes behind it, or it would be covered.
-    static func merged(with configured: [MountStep]) -> [MountStep] {
+    static func merged(with configured: [MountStep], for spec: ContainerSpec) -> [MountStep] {
         let targets = configured.map { normalized($0.target) }
         var before: [MountStep] = []
         var after: [MountStep] = []
-        for mount in mounts where !targets.contains(mount.target) {
+        for mount in mounts(spec) where !targets.contains(mount.target) {
             if targets.contains(where: { $0 == "/" || mount.target.utf8.starts(with: ($0 + "/").utf8) }) {
                 after.append(mount)
             } else {
@@ -78,6 +73,13 @@ enum Defaults {
             }
         }
         return before + configured + after
+    }
+
+    /// The standard devices, if /dev is there to hold them, and the configured ones, which replace those of the same path.
+    static func devices(_ spec: ContainerSpec, mounts: [MountStep]) -> [ContainerDevice] {
+        let configured = spec.devices.map { normalized($0.path) }
+        let standard = makesDevices(mounts) ? devices.filter { !configured.contains($0.path) } : []
+        return standard + spec.devices
     }
 
     /// Whether /dev is a file system of its own, in which devices may be made: not where the configuration binds one there.

@@ -24,44 +24,28 @@ public struct LaunchError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String { object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)" }
 }
 
+/// Runs system calls whose failure is one of the launch.
+func mapped<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(LaunchError) -> Result {
+    do throws(SyscallError) { return try body() } catch { throw LaunchError(error) }
+}
+
 extension LaunchError {
     /// Puts a child's report into words.
-    init(_ report: cspawn_report, plan: LaunchPlan) {
-        let step = CInt(report.step)
+    ///
+    /// - Parameters:
+    ///   - root: what it worked on, if it made namespaces.
+    ///   - process: what it was to become, if it came to that.
+    ///   - object: the child itself, for a step that has no other object.
+    init(_ report: cspawn_report, root: RootPlan?, process: ProcessPlan?, object: String) {
+        let number = CInt(report.step)
         let errno = Errno(rawValue: report.error)
-        let operation = String(cString: cspawn_step_name(step))
-        let index = Int(report.index)
-        switch cspawn_step(rawValue: UInt32(truncatingIfNeeded: step)) {
-        case CSPAWN_MOUNT_TARGET:
-            self.init(operation, plan.mountTarget(index), errno.description)
-        case CSPAWN_MOUNT:
-            self.init(operation, plan.mountDescription(index), errno.description)
-        case CSPAWN_DEVICE:
-            self.init(operation, element(Defaults.devices.map { $0.path }, index), errno.description)
-        case CSPAWN_LINK:
-            self.init(operation, element(Defaults.links.map { $0.path }, index), errno.description)
-        case CSPAWN_MASK:
-            self.init(operation, element(plan.spec.maskedPaths, index), errno.description)
-        case CSPAWN_READONLY_PATH:
-            self.init(operation, element(plan.spec.readonlyPaths, index), errno.description)
-        case CSPAWN_RLIMIT:
-            self.init(operation, element(plan.spec.process.resourceLimits.map { $0.type }, index), errno.description)
-        case CSPAWN_HOSTNAME:
-            self.init(operation, plan.spec.hostname ?? "", errno.description)
-        case CSPAWN_DOMAINNAME:
-            self.init(operation, plan.spec.domainname ?? "", errno.description)
-        case CSPAWN_CWD:
-            self.init(operation, plan.spec.process.cwd, errno.description)
-        case CSPAWN_UID:
-            self.init(operation, "\(plan.spec.process.user.uid)", errno.description)
-        case CSPAWN_GID:
-            self.init(operation, "\(plan.spec.process.user.gid)", errno.description)
-        case CSPAWN_BOUNDING, CSPAWN_AMBIENT:
-            self.init(operation, Capabilities.name(report.index), errno.description)
-        case CSPAWN_EXEC:
-            self.init(exec: plan.spec.process.args.first ?? "", errno, interpreterMissing: report.index == 1)
-        default:
-            self.init(operation, plan.root, errno.description)
+        let operation = String(cString: cspawn_step_name(number))
+        let step = cspawn_step(rawValue: UInt32(truncatingIfNeeded: number))
+        if step == CSPAWN_EXEC {
+            self.init(exec: process?.command ?? object, errno, interpreterMissing: report.index == 1)
+        } else {
+            let named = root?.object(of: step, Int(report.index)) ?? process?.object(of: step, Int(report.index))
+            self.init(operation, named ?? object, errno.description)
         }
     }
 
@@ -73,6 +57,42 @@ extension LaunchError {
             self.init("exec", command, cause, exitCode: 127)
         } else {
             self.init("exec", command, errno.description, exitCode: 126)
+        }
+    }
+}
+
+extension RootPlan {
+    /// What a step worked on; nil if the step is none of the root's.
+    fileprivate func object(of step: cspawn_step, _ index: Int) -> String? {
+        switch step {
+        case CSPAWN_MOUNT_TARGET: mount(index)?.target ?? "?"
+        case CSPAWN_MOUNT, CSPAWN_MOUNT_PROPAGATION, CSPAWN_MOUNT_ATTRIBUTES, CSPAWN_MOUNT_ID_MAP: mount(index)?.description ?? "?"
+        case CSPAWN_DEVICE: element(devices.map { $0.path }, index)
+        case CSPAWN_LINK: element(Defaults.links.map { $0.path }, index)
+        case CSPAWN_MASK: element(spec.maskedPaths, index)
+        case CSPAWN_READONLY_PATH: element(spec.readonlyPaths, index)
+        case CSPAWN_SYSCTL: element(spec.sysctl.map { "\($0.key)=\($0.value)" }, index)
+        case CSPAWN_HOSTNAME: spec.hostname ?? ""
+        case CSPAWN_DOMAINNAME: spec.domainname ?? ""
+        case CSPAWN_PROPAGATION, CSPAWN_OPEN_ROOT, CSPAWN_MOVE_ROOT, CSPAWN_READONLY_ROOT, CSPAWN_ROOT_PROPAGATION: path
+        default: nil
+        }
+    }
+}
+
+extension ProcessPlan {
+    /// What a step worked on; nil if the step is none of the process's.
+    fileprivate func object(of step: cspawn_step, _ index: Int) -> String? {
+        switch step {
+        case CSPAWN_RLIMIT: element(process.resourceLimits.map { $0.type }, index)
+        case CSPAWN_CWD: process.cwd
+        case CSPAWN_UID, CSPAWN_TERMINAL_OWNER: "\(user.uid)"
+        case CSPAWN_GID: "\(user.gid)"
+        case CSPAWN_CONSOLE: "/dev/console"
+        case CSPAWN_STDIO: "\(index)"
+        case CSPAWN_BOUNDING, CSPAWN_AMBIENT: Capabilities.name(UInt32(clamping: index))
+        case CSPAWN_LABEL: element([process.apparmorProfile, process.selinuxLabel].compactMap { $0 }, index)
+        default: nil
         }
     }
 }

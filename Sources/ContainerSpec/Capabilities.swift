@@ -34,7 +34,8 @@ extension CapabilitySets {
     /// The set that holds just the capability `number`; empty for a number no set has room for.
     private static func bit(_ number: Int32) -> UInt64 { number < 0 ? 0 : 1 << UInt64(number) }
 
-    private static func set(_ reader: ObjectReader, _ name: String) -> UInt64 {
+    /// The capabilities that an array lists.
+    static func set(_ reader: ObjectReader, _ name: String) -> UInt64 {
         var set: UInt64 = 0
         _ = reader.strings(name) { text in
             guard let number = number(text) else { return "expected a capability such as \"CAP_KILL\", found \(quoted(text))" }

@@ -5,7 +5,9 @@ public indirect enum JSONValue: Equatable, Sendable {
     case null
     case bool(Bool)
     case integer(Int64)
-    /// A number with a fraction or an exponent, or an integer past Int64.
+    /// An integer past Int64, up to 2^64 − 1.
+    case unsigned(UInt64)
+    /// A number with a fraction or an exponent, or an integer out of those ranges.
     case real(Double)
     case string(String)
     case array([JSONValue])
@@ -37,25 +39,25 @@ public indirect enum JSONValue: Equatable, Sendable {
         guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D }) else {
             throw malformed("the configuration is empty")
         }
-        let (document, hasOnlyReals) = try load(bytes)
+        var (document, integers) = try load(bytes)
         defer { json_decref(document) }
-        guard let value = JSONValue(document, hasOnlyReals, depth: 1) else {
+        guard let value = JSONValue(document, &integers, depth: 1) else {
             throw malformed("the configuration is nested more than \(depthLimit) levels deep")
         }
         return value
     }
 
-    /// The parsed document, to which the caller owns the reference, and whether its integers are reals.
-    private static func load(_ bytes: [UInt8]) throws(SpecError) -> (UnsafeMutablePointer<json_t>, hasOnlyReals: Bool) {
+    /// The parsed document, to which the caller owns the reference; and its numbers where all of them come as reals.
+    private static func load(_ bytes: [UInt8]) throws(SpecError) -> (UnsafeMutablePointer<json_t>, IntegerTexts?) {
         // NUL is let through here so that the decoder can name the property that has it.
         let flags = Int(JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
         var failure = json_error_t()
-        if let document = load(bytes, flags, &failure) { return (document, false) }
+        if let document = load(bytes, flags, &failure) { return (document, nil) }
         // jansson's integers are signed.  A document with larger ones (18446744073709551615 is the usual way to write
-        // "no limit") is read once more with every number as a double.
+        // "no limit") is read once more with every number as a double, and the integers are taken from the text itself.
         if failure.code == json_error_numeric_overflow.rawValue {
             var second = json_error_t()
-            if let document = load(bytes, flags | Int(JSON_DECODE_INT_AS_REAL), &second) { return (document, true) }
+            if let document = load(bytes, flags | Int(JSON_DECODE_INT_AS_REAL), &second) { return (document, IntegerTexts(bytes)) }
             failure = second
         }
         throw malformed("line \(failure.line), column \(failure.column): \(failure.message)")
@@ -71,10 +73,10 @@ public indirect enum JSONValue: Equatable, Sendable {
 
     private static func malformed(_ problem: String) -> SpecError { SpecError(issues: [SpecIssue(.malformed, "", problem)]) }
 
-    /// Copies what `json` refers to; `hasOnlyReals` says that integers come as reals.
+    /// Copies what `json` refers to; `integers` are the document's own where they come as reals.
     ///
     /// nil past ``depthLimit``: the bound keeps this recursion, and the release of what it makes, within any stack.
-    private init?(_ json: UnsafeMutablePointer<json_t>, _ hasOnlyReals: Bool, depth: Int) {
+    private init?(_ json: UnsafeMutablePointer<json_t>, _ integers: inout IntegerTexts?, depth: Int) {
         switch json.pointee.type {
         case JSON_NULL: self = .null
         case JSON_TRUE: self = .bool(true)
@@ -82,7 +84,7 @@ public indirect enum JSONValue: Equatable, Sendable {
         case JSON_INTEGER: self = .integer(Int64(json_integer_value(json)))
         case JSON_REAL:
             let number = json_real_value(json)
-            self = hasOnlyReals ? JSONValue(number: number) : .real(number)
+            self = integers?.next(near: number) ?? .real(number)
         case JSON_STRING: self = .string(JSONValue.text(json_string_value(json), json_string_length(json)))
         case JSON_ARRAY:
             guard depth <= JSONValue.depthLimit else { return nil }
@@ -90,7 +92,7 @@ public indirect enum JSONValue: Equatable, Sendable {
             let count = json_array_size(json)
             elements.reserveCapacity(count)
             for index in 0..<count {
-                guard let element = json_array_get(json, index), let value = JSONValue(element, hasOnlyReals, depth: depth + 1)
+                guard let element = json_array_get(json, index), let value = JSONValue(element, &integers, depth: depth + 1)
                 else { return nil }
                 elements.append(value)
             }
@@ -101,7 +103,7 @@ public indirect enum JSONValue: Equatable, Sendable {
             members.reserveCapacity(json_object_size(json))
             var iterator = json_object_iter(json)
             while let current = iterator {
-                guard let item = json_object_iter_value(current), let value = JSONValue(item, hasOnlyReals, depth: depth + 1)
+                guard let item = json_object_iter_value(current), let value = JSONValue(item, &integers, depth: depth + 1)
                 else { return nil }
                 let name = JSONValue.text(json_object_iter_key(current), json_object_iter_key_len(current))
                 members.append(Member(name: name, value: value))
@@ -109,17 +111,6 @@ public indirect enum JSONValue: Equatable, Sendable {
             }
             self = .object(members)
         default: return nil
-        }
-    }
-
-    /// An integer when `number` is one and every integer near it has a double of its own.
-    private init(number: Double) {
-        let exact = 9_007_199_254_740_992.0
-        // Not rounded(_:): it would make whoever links this link libm too.
-        if number > -exact, number < exact, number == Double(Int64(number)) {
-            self = .integer(Int64(number))
-        } else {
-            self = .real(number)
         }
     }
 

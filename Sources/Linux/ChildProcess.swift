@@ -26,20 +26,43 @@ public struct ProcessEnd: Equatable, Sendable {
     public var exitCode: Int32 { exitStatus ?? 128 &+ (signal ?? 0) }
 }
 
+/// What a process and the children it waited for have used (getrusage(2)).
+public struct ResourceUsage: Equatable, Sendable {
+    /// Processor time in user mode and in the kernel, in microseconds.
+    public var userMicroseconds: Int64
+    public var systemMicroseconds: Int64
+    /// The largest resident set, in KiB.
+    public var maximumResidentKiB: Int64
+
+    public init(userMicroseconds: Int64 = 0, systemMicroseconds: Int64 = 0, maximumResidentKiB: Int64 = 0) {
+        self.userMicroseconds = userMicroseconds
+        self.systemMicroseconds = systemMicroseconds
+        self.maximumResidentKiB = maximumResidentKiB
+    }
+
+    init(_ usage: rusage) {
+        userMicroseconds = Int64(usage.ru_utime.tv_sec) &* 1_000_000 &+ Int64(usage.ru_utime.tv_usec)
+        systemMicroseconds = Int64(usage.ru_stime.tv_sec) &* 1_000_000 &+ Int64(usage.ru_stime.tv_usec)
+        maximumResidentKiB = Int64(usage.ru_maxrss)
+    }
+}
+
 /// Children that have ended (wait4(2)).
 public enum Children {
     /// One ended child.
     public struct Ended: Sendable {
         public let pid: Int32
         public let end: ProcessEnd
+        public let usage: ResourceUsage
     }
 
     /// Takes one ended child of any kind off the kernel's list; nil when none has ended.
     public static func reapOne() -> Ended? {
         while true {
             var status: Int32 = 0
-            let pid = waitpid(-1, &status, WNOHANG)
-            if pid > 0 { return Ended(pid: pid, end: ProcessEnd(waitStatus: status)) }
+            var usage = rusage()
+            let pid = wait4(-1, &status, WNOHANG, &usage)
+            if pid > 0 { return Ended(pid: pid, end: ProcessEnd(waitStatus: status), usage: ResourceUsage(usage)) }
             if pid == 0 || clinux_errno() != EINTR { return nil }
         }
     }

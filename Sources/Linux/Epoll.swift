@@ -23,6 +23,9 @@ public struct Epoll: ~Copyable {
 
     private let descriptor: FileDescriptor
 
+    /// Readable itself while something in the set is ready.
+    public var rawValue: Int32 { descriptor.rawValue }
+
     public init() throws(SyscallError) {
         descriptor = FileDescriptor(owning: try attempt("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
     }

@@ -166,6 +166,9 @@ public struct Worker: ~Copyable {
         }
     }
 
+    /// Kills the worker without waiting for its end, which ``step()`` tells.
+    public borrowing func abandon() { _ = clinux_pidfd_kill(pidfd.rawValue, SIGKILL) }
+
     private mutating func drain() {
         var chunk = [UInt8](repeating: 0, count: 4096)
         while !ended {

@@ -1,3 +1,5 @@
+import Linux
+
 /// A step in the life of a container VM; the raw value stands in events and status.
 public enum Phase: String, Sendable, Equatable, Hashable, CaseIterable {
     case boot, config, devices, rootfs, volumes, network, launching, running, stopping, exited, failed
@@ -50,13 +52,18 @@ public struct ExitRecord: Sendable, Equatable {
     public var stdout: StreamTotal?
     public var stderr: StreamTotal?
     public var drain: Drain
+    /// What the process and its children used; nil where it is not known.
+    public var usage: ResourceUsage?
+    /// How often the process was started again.
+    public var restarts: Int64
     /// What tether itself could not do.
     public var error: FailureReport?
 
     public init(
         id: String, exitCode: UInt8, signal: String? = nil, coreDumped: Bool = false, oomKilled: Bool = false,
         startedAt: Timestamp? = nil, finishedAt: Timestamp? = nil, stdout: StreamTotal? = .empty,
-        stderr: StreamTotal? = .empty, drain: Drain = .eof, error: FailureReport? = nil
+        stderr: StreamTotal? = .empty, drain: Drain = .eof, usage: ResourceUsage? = nil, restarts: Int64 = 0,
+        error: FailureReport? = nil
     ) {
         self.id = id
         self.exitCode = exitCode
@@ -68,6 +75,8 @@ public struct ExitRecord: Sendable, Equatable {
         self.stdout = stdout
         self.stderr = stderr
         self.drain = drain
+        self.usage = usage
+        self.restarts = restarts
         self.error = error
     }
 }
@@ -78,6 +87,16 @@ public enum SessionEvent: Sendable, Equatable {
     case boot(version: String, kernel: String)
     /// The container process runs; `pid` as PID 1 sees it.
     case start(id: String, pid: Int32, args: [String], startedAt: Timestamp)
+    /// The container process ended, and is started again after a wait.
+    case die(ExitRecord, restartMilliseconds: Int64)
+    /// A process was started beside it. `session` is its session's name.
+    case execStart(id: String, session: String, pid: Int32, args: [String], startedAt: Timestamp)
+    /// That process ended. The record's id is its session's name.
+    case execDie(id: String, ExitRecord)
+    /// The health check's state changed: `starting`, `healthy`, `unhealthy`.
+    case health(id: String, status: String)
+    case pause(id: String)
+    case unpause(id: String)
     /// The last record.
     case exit(ExitRecord)
 
@@ -94,11 +113,35 @@ public enum SessionEvent: Sendable, Equatable {
             writer.member("event", "start")
             writer.member("id", id)
             writer.member("pid", Int64(pid))
-            writer.key("args")
-            writer.beginArray()
-            for argument in args { writer.string(argument) }
-            writer.endArray()
+            writer.strings("args", args)
             writer.member("startedAt", startedAt.text)
+        case .die(let record, let delay):
+            writer.member("event", "die")
+            writer.member("id", record.id)
+            writer.exitMembers(record)
+            writer.member("restartMilliseconds", delay)
+        case .execStart(let id, let session, let pid, let args, let startedAt):
+            writer.member("event", "exec_start")
+            writer.member("id", id)
+            writer.member("session", session)
+            writer.member("pid", Int64(pid))
+            writer.strings("args", args)
+            writer.member("startedAt", startedAt.text)
+        case .execDie(let id, let record):
+            writer.member("event", "exec_die")
+            writer.member("id", id)
+            writer.member("session", record.id)
+            writer.exitMembers(record)
+        case .health(let id, let status):
+            writer.member("event", "health_status")
+            writer.member("id", id)
+            writer.member("status", status)
+        case .pause(let id):
+            writer.member("event", "pause")
+            writer.member("id", id)
+        case .unpause(let id):
+            writer.member("event", "unpause")
+            writer.member("id", id)
         case .exit(let record):
             writer.member("event", "exit")
             writer.member("id", record.id)
@@ -121,7 +164,23 @@ extension JSONWriter {
         if let stdout = record.stdout { total("stdout", stdout) }
         if let stderr = record.stderr { total("stderr", stderr) }
         member("drain", record.drain.rawValue)
+        if record.restarts > 0 { member("restarts", record.restarts) }
+        if let usage = record.usage {
+            key("usage")
+            beginObject()
+            member("userMicroseconds", usage.userMicroseconds)
+            member("systemMicroseconds", usage.systemMicroseconds)
+            member("maximumResidentKiB", usage.maximumResidentKiB)
+            endObject()
+        }
         if let error = record.error { failure(error) }
+    }
+
+    mutating func strings(_ name: String, _ values: [String]) {
+        key(name)
+        beginArray()
+        for value in values { string(value) }
+        endArray()
     }
 
     mutating func total(_ name: String, _ total: StreamTotal) {

@@ -11,12 +11,35 @@ public struct Status: Sendable, Equatable {
         }
     }
 
+    /// What the health check found.
+    public struct Health: Sendable, Equatable {
+        /// `starting`, `healthy`, `unhealthy`.
+        public var status: String
+        /// Failures in a row.
+        public var failingStreak: Int64
+        /// The last check's exit code, −1 where it was not to be had, and what it wrote; nil before the first.
+        public var exitCode: Int32?
+        public var output: String
+
+        public init(status: String, failingStreak: Int64, exitCode: Int32? = nil, output: String = "") {
+            self.status = status
+            self.failingStreak = failingStreak
+            self.exitCode = exitCode
+            self.output = output
+        }
+    }
+
     public var phase: Phase
     /// The container's id, once the configuration is read.
     public var id: String?
     /// The container process, as PID 1 sees it, while it runs.
     public var pid: Int32?
     public var startedAt: Timestamp?
+    /// How often the process was started again.
+    public var restarts: Int64
+    public var isPaused: Bool
+    /// nil without a health check.
+    public var health: Health?
     /// How the container ended; its own `id`, `startedAt` and `error` give way to the ones beside it.
     public var exit: ExitRecord?
     public var error: FailureReport?
@@ -26,13 +49,17 @@ public struct Status: Sendable, Equatable {
     public var totalMicroseconds: Int64
 
     public init(
-        phase: Phase, id: String? = nil, pid: Int32? = nil, startedAt: Timestamp? = nil, exit: ExitRecord? = nil,
-        error: FailureReport? = nil, timings: [Timing] = [], totalMicroseconds: Int64 = 0
+        phase: Phase, id: String? = nil, pid: Int32? = nil, startedAt: Timestamp? = nil, restarts: Int64 = 0,
+        isPaused: Bool = false, health: Health? = nil, exit: ExitRecord? = nil, error: FailureReport? = nil, timings: [Timing] = [],
+        totalMicroseconds: Int64 = 0
     ) {
         self.phase = phase
         self.id = id
         self.pid = pid
         self.startedAt = startedAt
+        self.restarts = restarts
+        self.isPaused = isPaused
+        self.health = health
         self.exit = exit
         self.error = error
         self.timings = timings
@@ -52,7 +79,20 @@ public struct Status: Sendable, Equatable {
             writer.exitMembers(exit)
         } else {
             if let startedAt { writer.member("startedAt", startedAt.text) }
+            if restarts > 0 { writer.member("restarts", restarts) }
             if let error { writer.failure(error) }
+        }
+        if isPaused { writer.member("paused", true) }
+        if let health {
+            writer.key("health")
+            writer.beginObject()
+            writer.member("status", health.status)
+            writer.member("failingStreak", health.failingStreak)
+            if let code = health.exitCode {
+                writer.member("exitCode", Int64(code))
+                writer.member("output", health.output)
+            }
+            writer.endObject()
         }
         writer.key("timings")
         writer.beginObject()

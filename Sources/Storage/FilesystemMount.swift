@@ -82,7 +82,8 @@ extension Storage {
     ///
     /// - Throws: ``StorageError`` for an option that a root filesystem cannot have.
     static func rootfsOptions(_ request: RootfsRequest) throws(StorageError) -> MountOptions {
-        var options = try MountOptions.parse(request.options)
+        // An image shall not bring its own way to the disks and ports. Before the others: the option `dev` takes it back.
+        var options = try MountOptions.parse(["nodev"] + request.options)
         let other = UInt(MS_BIND) | UInt(MS_REMOUNT) | UInt(MS_REC)
         if options.flags & other != 0 || !options.propagation.isEmpty {
             throw StorageError(

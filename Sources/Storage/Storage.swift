@@ -7,7 +7,7 @@ public struct RootfsRequest: Sendable {
     public var device: DiskSpecifier
     /// The filesystem type; nil for what libblkid finds.
     public var type: String?
-    /// Mount options as in fstab(5), one to an element.
+    /// Mount options as in fstab(5), one to an element. `nodev` goes before them, so device nodes work only with `dev`.
     public var options: [String]
     public var readOnly: Bool
     /// Where to mount; it is made if need be.

@@ -1,6 +1,6 @@
 import CCrash
 import CLinux
-import Container
+import Cgroups
 import ContainerSpec
 import KernelModules
 import Linux
@@ -21,6 +21,7 @@ final class Boot {
     private let status: StatusReporter
     private var log: SessionLogWriter?
     private var spec: ContainerSpec?
+    private var runtime: Runtime?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64) {
@@ -77,6 +78,15 @@ final class Boot {
     /// config: what to run.
     private func readConfiguration() throws(Failure) -> ContainerSpec {
         status.enter(.config)
+        let spec = try decodeConfiguration()
+        if spec.tether.debug { diagnostics.level = .debug }
+        status.id = spec.tether.id
+        log?.partialDelay = spec.tether.log.partialFlushMilliseconds &* 1_000_000
+        clinux_release_free_memory()
+        return spec
+    }
+
+    private func decodeConfiguration() throws(Failure) -> ContainerSpec {
         guard let host = status.host else {
             throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
         }
@@ -89,11 +99,7 @@ final class Boot {
             throw Failure("decode", Boot.configurationKey, error.description)
         }
         for warning in warnings { diagnostics.warning("configuration: \(warning.description)") }
-        if spec.tether.debug { diagnostics.level = .debug }
-        status.id = spec.tether.id
-        log?.partialDelay = spec.tether.log.partialFlushMilliseconds &* 1_000_000
         diagnostics.info("configuration of \(bytes.count) bytes: \(spec.tether.id)")
-        clinux_release_free_memory()
         return spec
     }
 
@@ -141,39 +147,36 @@ final class Boot {
     /// launching, running, stopping, exited.
     private func runContainer(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) -> Never {
         guard let log else { throw Failure("write", "session log", "the port is not open") }
-        status.enter(.launching)
-        RecoveryState(id: spec.tether.id, phase: .launching, startedAt: nil, processID: 0).save()
-        let container: LaunchedContainer
-        do throws(LaunchError) {
-            container = try Launcher.launch(spec, root: Shutdown.rootfs, interrupt: stops.interrupt)
-        } catch {
-            throw Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)
+        let groups = try makeGroups(spec)
+        let runtime = try mapped { () throws(SyscallError) in
+            try Runtime(
+                spec, groups: groups, modules: modules, stops: stops, log: log, diagnostics: diagnostics, status: status
+            ) { () throws(Failure) in try self.decodeConfiguration() }
         }
-        let startedAt = Timestamp(nanoseconds: Clock.realtime())
-        RecoveryState(id: spec.tether.id, phase: .running, startedAt: startedAt, processID: container.processID).save()
-        status.pid = container.processID
-        status.startedAt = startedAt
-        log.event(.start(id: spec.tether.id, pid: container.processID, args: Boot.bounded(spec.process.args), startedAt: startedAt))
-        status.enter(.running)
+        self.runtime = runtime
+        switch try mapped({ () throws(SyscallError) in try runtime.run() }) {
+        case .failed(let failure): throw failure
+        case .ended(let record):
+            Shutdown.finish(
+                record, phase: .exited, log: log, status: status, diagnostics: diagnostics,
+                logPatience: spec.tether.drain.deadlineSeconds &* 1000, beforeRelease: runtime.linger)
+        }
+    }
 
-        let limits = Supervisor.Limits(
-            stopSignal: spec.tether.stop.signal, stopTimeout: spec.tether.stop.timeoutSeconds &* 1000,
-            drainGrace: spec.tether.drain.graceMilliseconds, drainDeadline: spec.tether.drain.deadlineSeconds &* 1000)
-        let outcome = try mapped { () throws(SyscallError) in
-            // Only now, beside the container: it does not wait for drivers that it may never need.
-            let drivers = HardwareDrivers(modules, diagnostics)
-            let supervisor = try Supervisor(
-                container, stops: stops, drivers: drivers, limits: limits, log: log, diagnostics: diagnostics
-            ) { self.status.enter(.stopping) }
-            return try supervisor.run()
+    /// The control groups, and in them what the configuration limits the container to.
+    private func makeGroups(_ spec: ContainerSpec) throws(Failure) -> CgroupHierarchy {
+        do throws(CgroupError) {
+            try CgroupHierarchy.mount()
+            let groups = try CgroupHierarchy(
+                root: try Cgroup(root: CgroupHierarchy.mountPoint), ceilings: .read(reserveKiB: spec.tether.memoryReserveKiB))
+            try groups.tether.addSelf()
+            let plan = try ResourcePlan(spec.resources, ceilings: groups.ceilings)
+            try groups.apply(plan)
+            for note in groups.notes + plan.notes { diagnostics.warning(note) }
+            return groups
+        } catch {
+            throw Failure(error.operation, error.object, error.cause)
         }
-        let record = ExitRecord(
-            id: spec.tether.id, exitCode: UInt8(clamping: outcome.end.exitCode),
-            signal: outcome.end.signal.flatMap { Signal(rawValue: $0) }?.name, coreDumped: outcome.end.coreDumped,
-            oomKilled: outcome.oomKilled, startedAt: startedAt, finishedAt: Timestamp(nanoseconds: outcome.finishedAt),
-            stdout: log.total(.stdout), stderr: log.total(.stderr), drain: outcome.drain)
-        Shutdown.finish(
-            record, phase: .exited, log: log, status: status, diagnostics: diagnostics, logPatience: limits.drainDeadline)
     }
 
     // MARK: Failure
@@ -187,7 +190,7 @@ final class Boot {
             stderr: log?.total(.stderr) ?? .empty, error: failure.report(in: status.phase))
         Shutdown.finish(
             record, phase: .failed, log: log, status: status, diagnostics: diagnostics,
-            logPatience: (spec?.tether.drain.deadlineSeconds ?? 30) &* 1000)
+            logPatience: (spec?.tether.drain.deadlineSeconds ?? 30) &* 1000, beforeRelease: { runtime?.linger() })
     }
 
     private func mapped<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(Failure) -> Result {
@@ -202,17 +205,5 @@ final class Boot {
         } catch {
             diagnostics.warning(error.description)
         }
-    }
-
-    /// Arguments short enough for one record.
-    private static func bounded(_ arguments: [String]) -> [String] {
-        var result: [String] = []
-        var room = 4096
-        for argument in arguments {
-            room -= argument.utf8.count + 4
-            if room < 0 { return result + ["…"] }
-            result.append(argument)
-        }
-        return result
     }
 }

@@ -23,7 +23,11 @@ enum Recovery {
         status.host = HostStore.open(diagnostics)
         let failure = FailureReport(phase: phase, operation: "run", object: "PID 1", cause: cause)
 
-        if let state, state.processID > 0 { stopContainer(state.processID, diagnostics) }
+        if let state, state.processID > 0 {
+            status.pid = state.processID
+            status.enter(.stopping)
+            stopContainer(state, diagnostics)
+        }
         // The counts and digests died with the old memory. Saying nothing of them states that they are not known.
         let record = ExitRecord(
             id: state?.id ?? "", exitCode: 125, startedAt: state?.startedAt, finishedAt: Timestamp(nanoseconds: Clock.realtime()),
@@ -41,10 +45,11 @@ enum Recovery {
     }
 
     /// The container process keeps running while PID 1 starts anew; nobody reads its output any more.
-    private static func stopContainer(_ process: Int32, _ diagnostics: Diagnostics) {
-        diagnostics.info("stopping the container (pid \(process)): SIGTERM, SIGKILL after 5 s")
-        if kill(process, SIGTERM) != 0 { return }
-        let deadline = Deadline.after(milliseconds: 5000)
+    private static func stopContainer(_ state: RecoveryState, _ diagnostics: Diagnostics) {
+        let (process, signal) = (state.processID, state.stopSignal)
+        diagnostics.info("stopping the container (pid \(process)): \(signal.name), SIGKILL after \(state.stopTimeout / 1000) s")
+        if kill(process, signal.rawValue) != 0 { return }
+        let deadline = Deadline.after(milliseconds: state.stopTimeout)
         while !deadline.hasPassed {
             while let child = Children.reapOne() { if child.pid == process { return } }
             _ = poll(nil, 0, 10)

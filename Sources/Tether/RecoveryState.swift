@@ -8,7 +8,12 @@ struct RecoveryState {
     var id: String
     var phase: Phase
     var startedAt: Timestamp?
+    /// 0 while there is none.
     var processID: Int32
+    /// How the configuration wants the container stopped.
+    var stopSignal = Signal.terminate
+    /// How long after it SIGKILL follows, in milliseconds.
+    var stopTimeout: Int64 = 10_000
 
     /// Replaces the file. A failure is no reason to stop: it only makes a later crash report poorer.
     func save() {
@@ -17,6 +22,8 @@ struct RecoveryState {
         fields.append(phase.rawValue)
         fields.append(startedAt?.nanoseconds ?? 0)
         fields.append(Int64(processID))
+        fields.append(Int64(stopSignal.rawValue))
+        fields.append(stopTimeout)
         do throws(SyscallError) {
             try Files.makeDirectories("/run/tether", mode: 0o700)
             try Files.replace(RecoveryState.path, with: fields.bytes)
@@ -28,9 +35,11 @@ struct RecoveryState {
         guard let bytes = try? Files.read(path, limit: 65_536) else { return nil }
         var fields = FieldDecoder(bytes)
         guard let id = fields.text(), let phase = fields.text(), let started = fields.number(), let process = fields.number(),
-            let phase = Phase(rawValue: phase)
+            let phase = Phase(rawValue: phase), let signal = fields.number().flatMap({ Signal(rawValue: Int32(clamping: $0)) }),
+            let timeout = fields.number()
         else { return nil }
         return RecoveryState(
-            id: id, phase: phase, startedAt: started == 0 ? nil : Timestamp(nanoseconds: started), processID: Int32(clamping: process))
+            id: id, phase: phase, startedAt: started == 0 ? nil : Timestamp(nanoseconds: started), processID: Int32(clamping: process),
+            stopSignal: signal, stopTimeout: timeout)
     }
 }

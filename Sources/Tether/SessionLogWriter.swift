@@ -1,9 +1,10 @@
 import CLinux
 import Linux
 import SessionLog
+import Sessions
 
 /// The session log: records of the container's output and of its life, on their way to the log port.
-final class SessionLogWriter {
+final class SessionLogWriter: OutputLog {
     private var encoder = CRIEncoder()
     private var digests = (stdout: StreamDigest(), stderr: StreamDigest())
     /// When the held-back line of a stream must go out, on the monotonic clock.
@@ -25,6 +26,7 @@ final class SessionLogWriter {
     var pendingBytes: Int { port.pending }
     var lastProgress: Int64 { port.lastProgress }
     var failure: SyscallError? { port.failure }
+    var hasFailed: Bool { port.failure != nil }
 
     func flush() { port.flush() }
 

@@ -10,11 +10,13 @@ enum Shutdown {
 
     /// Publishes `record` in the session log and the status, then unmounts and powers off.
     ///
+    /// - Parameter beforeRelease: gives clients what is still theirs, before every process is killed.
+    ///
     /// The order matters: the record goes out before anything that could hang (a disk that no longer answers), and the
     /// power goes off whatever fails before it.
     static func finish(
         _ record: ExitRecord, phase: Phase, log: SessionLogWriter?, status: StatusReporter, diagnostics: Diagnostics,
-        logPatience: Int64
+        logPatience: Int64, beforeRelease: () -> Void = {}
     ) -> Never {
         var record = record
         if let log {
@@ -31,6 +33,7 @@ enum Shutdown {
         }
         diagnostics.info("exit code \(record.exitCode)\(record.signal.map { ", " + $0 } ?? "")")
         if !status.finish(phase, exit: record) { diagnostics.error("the host did not take the final status") }
+        beforeRelease()
         releaseDisks(diagnostics)
         diagnostics.info("power off")
         diagnostics.drain()

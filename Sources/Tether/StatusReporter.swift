@@ -16,6 +16,9 @@ final class StatusReporter {
     var id: String?
     var pid: Int32?
     var startedAt: Timestamp?
+    var restarts: Int64 = 0
+    var isPaused = false
+    var health: Status.Health?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64, diagnostics: Diagnostics) {
@@ -24,12 +27,11 @@ final class StatusReporter {
         self.diagnostics = diagnostics
     }
 
-    /// Ends the present phase and begins `next`.
+    /// Ends the present phase and begins `next`. A container that is started again passes some of them again; their times add up.
     func enter(_ next: Phase) {
-        let now = Clock.monotonic()
-        timings.append(Status.Timing(phase: phase, microseconds: (now - phaseStarted) / 1000))
+        if next == phase { return publish() }
+        endPhase()
         phase = next
-        phaseStarted = now
         diagnostics.phase = next.rawValue
         publish()
     }
@@ -42,7 +44,7 @@ final class StatusReporter {
     /// Writes the last status.
     /// - Returns: whether the host took it.
     func finish(_ phase: Phase, exit: ExitRecord) -> Bool {
-        timings.append(Status.Timing(phase: self.phase, microseconds: (Clock.monotonic() - phaseStarted) / 1000))
+        endPhase()
         self.phase = phase
         pid = nil
         var last = status()
@@ -53,10 +55,21 @@ final class StatusReporter {
         return false
     }
 
+    private func endPhase() {
+        let now = Clock.monotonic()
+        let took = (now - phaseStarted) / 1000
+        phaseStarted = now
+        if let index = timings.firstIndex(where: { $0.phase == phase }) {
+            timings[index].microseconds &+= took
+        } else {
+            timings.append(Status.Timing(phase: phase, microseconds: took))
+        }
+    }
+
     private func status() -> Status {
         Status(
-            phase: phase, id: id, pid: pid, startedAt: startedAt, timings: timings,
-            totalMicroseconds: (Clock.monotonic() - started) / 1000)
+            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, health: health,
+            timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
     }
 
     private func write(_ status: Status) -> Bool {

@@ -7,6 +7,7 @@ final class StopRequests {
     private var powerButton: PowerButton?
     /// Who asked first; nil while nobody has.
     private(set) var reason: String?
+    private var wantsReload = false
 
     /// Blocks the signals for good: from here on they arrive only here.
     init() throws(SyscallError) {
@@ -29,10 +30,17 @@ final class StopRequests {
             switch arrival.number {
             case SIGCHLD: childEnded = true
             case SIGTERM, SIGINT, SIGPWR: request(Signal(rawValue: arrival.number)?.name ?? "a signal")
-            default: break  // SIGHUP and the others mean nothing yet; they must not end PID 1, and do not.
+            case SIGHUP: wantsReload = true
+            default: break  // SIGUSR1 and the others mean nothing yet; they must not end PID 1, and do not.
             }
         }
         return childEnded
+    }
+
+    /// Whether SIGHUP has asked for the configuration to be read anew, once.
+    func takeReload() -> Bool {
+        defer { wantsReload = false }
+        return wantsReload
     }
 
     /// Takes the presses of the power button.

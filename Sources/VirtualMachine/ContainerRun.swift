@@ -3,6 +3,8 @@ import CLinux
 import GuestInfoHost
 import Linux
 import Logging
+import SessionLog
+import SessionReplay
 
 /// What `tetherctl run` is to do.
 public struct RunOptions: Sendable {
@@ -73,7 +75,7 @@ public struct ContainerRun {
         let store = GuestInfoStore(options.variables)
         let log = self.log
         store.onSet = { key, value in
-            if key == RunOptions.statusKey, let phase = ExitReport(json: value)?.phase { log.info("phase: \(phase)") }
+            if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
         let outcome = try start(directory, store, signals: signalInput)
         let status = store[RunOptions.statusKey]
@@ -81,7 +83,7 @@ public struct ContainerRun {
             if let status { try directory.write(status, to: "status.json") }
             log.notice("console.log, session.log, status.json, config.json and qemu.log are in \(directory.path)")
         }
-        return conclude(outcome, status: status.flatMap { ExitReport(json: $0) }, directory)
+        return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }
 
     // MARK: The accelerator
@@ -153,7 +155,7 @@ public struct ContainerRun {
     // MARK: The result
 
     /// Says what went wrong, if anything did, and finds the exit code.
-    private func conclude(_ outcome: MachineRun.Outcome, status: ExitReport?, _ directory: RunDirectory) -> Int32 {
+    private func conclude(_ outcome: MachineRun.Outcome, status: StatusReport?, _ directory: RunDirectory) -> Int32 {
         if let failure = outcome.failure {
             log.error("\(failure)")
             explain(outcome, status, directory)
@@ -168,18 +170,19 @@ public struct ContainerRun {
         }
     }
 
-    private func containerCode(_ outcome: MachineRun.Outcome, _ status: ExitReport?, _ directory: RunDirectory) -> Int32 {
+    private func containerCode(_ outcome: MachineRun.Outcome, _ status: StatusReport?, _ directory: RunDirectory) -> Int32 {
         let isRecord = outcome.session.exit != nil
-        guard let report = outcome.session.exit ?? status.flatMap({ $0.isFinalStatus ? $0 : nil }), let code = report.validExitCode else {
+        guard let report = outcome.session.exit ?? status.flatMap({ $0.isFinal ? $0.exit : nil }) else {
             if !outcome.wasKilled {
                 log.error("the VM ended without saying how the container ended")
                 explain(outcome, status, directory)
             }
             return Self.failureCode
         }
-        if let error = report.error { log.error("\(error)") }
-        if report.oomKilled == true { log.error("the container ran out of memory") }
-        if report.drain == "deadline" { log.warning("the container's output was cut off: something held its streams and did not stop writing") }
+        let code = Int32(report.exitCode)
+        if let error = report.error { log.error("\(error.sentence)") }
+        if report.oomKilled { log.error("the container ran out of memory") }
+        if report.drain == .deadline { log.warning("the container's output was cut off: something held its streams and did not stop writing") }
         if !isRecord { log.warning("the session log has no exit record; this is the exit code of the status in guestinfo") }
         // A container that never ran has no streams, and a status that reports a failure may not count them.
         if !isRecord, report.stdout == nil, report.stderr == nil { return code }
@@ -194,13 +197,13 @@ public struct ContainerRun {
     }
 
     /// What is known about a VM that ended badly.
-    private func explain(_ outcome: MachineRun.Outcome, _ status: ExitReport?, _ directory: RunDirectory) {
+    private func explain(_ outcome: MachineRun.Outcome, _ status: StatusReport?, _ directory: RunDirectory) {
         if let end = outcome.end, end.exitCode != 0, outcome.failure == nil {
             log.error("QEMU ended with \(end.signal.map { "signal \($0)" } ?? "status \(end.exitCode)")")
         }
         for line in directory.lastLines(5, of: "qemu.log") { log.error("QEMU: \(line)") }
         if let phase = status?.phase {
-            log.error("the guest's last phase was \(phase)")
+            log.error("the guest's last phase was \(phase.rawValue)")
         } else if outcome.kernelStarted {
             log.error("the guest's kernel started, but tether reported no phase")
         } else {

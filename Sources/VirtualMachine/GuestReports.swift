@@ -1,59 +1,13 @@
-import FoundationEssentials
 import SessionLog
-
-/// How the guest says a container ended: the exit record of the session log, or the final status in guestinfo. Both have
-/// the same members (docs/formats.md).
-struct ExitReport: Decodable, Equatable {
-    struct Stream: Decodable, Equatable {
-        let bytes: UInt64
-        let sha256: String
-    }
-    struct Failure: Decodable, Equatable, CustomStringConvertible {
-        let operation: String
-        let object: String?
-        let cause: String
-        let phase: String?
-
-        var description: String {
-            let object = object ?? ""
-            return object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)"
-        }
-    }
-
-    /// `exit` in a record.
-    let event: String?
-    /// Only in a status.
-    let phase: String?
-    let exitCode: Int32?
-    let signal: String?
-    let coreDumped: Bool?
-    let oomKilled: Bool?
-    let stdout: Stream?
-    let stderr: Stream?
-    let drain: String?
-    let error: Failure?
-
-    init?(json: [UInt8]) {
-        guard let report = try? JSONDecoder().decode(ExitReport.self, from: Data(json)) else { return nil }
-        self = report
-    }
-
-    /// The exit code, if there is one that a process can have.
-    var validExitCode: Int32? { exitCode.flatMap { (0...255).contains($0) ? $0 : nil } }
-
-    /// Whether a status with this phase is the VM's last word.
-    var isFinalStatus: Bool { phase == "exited" || phase == "failed" }
-}
+import SessionReplay
 
 /// What has come out of the session log so far: the exact bytes of both streams, and the exit record.
 struct SessionReader {
     private var decoder = CRIDecoder()
-    private var stdout = StreamDigest()
-    private var stderr = StreamDigest()
-    private(set) var exit: ExitReport?
+    private var tracker = SessionTracker()
     /// Bytes that were no part of any record.
     private(set) var skipped: UInt64 = 0
-    /// Names of the events that came, in order; at most 16.
+    /// What the events that came said, in order; at most 16.
     private(set) var events: [String] = []
 
     /// Takes in the next bytes of the log.
@@ -71,45 +25,69 @@ struct SessionReader {
         return take(items)
     }
 
+    /// The boot that ended; until one has, the one that runs. A VM of ours boots once.
+    private var boot: BootSummary? { tracker.boots.last { $0.exit != nil } ?? tracker.boots.last }
+
+    var exit: ExitRecord? { boot?.exit }
+
     /// Length and digest of each stream as it arrived.
-    var totals: (stdout: StreamTotal, stderr: StreamTotal) { (stdout.total, stderr.total) }
+    var totals: (stdout: StreamTotal, stderr: StreamTotal) { (boot?.stdout ?? .empty, boot?.stderr ?? .empty) }
 
     private mutating func take(_ items: [CRIDecoder.Item]) -> (stdout: [UInt8], stderr: [UInt8]) {
         var out: [UInt8] = []
         var err: [UInt8] = []
         for item in items {
-            switch item {
+            switch tracker.take(item) {
             case .skipped(_, let count): skipped &+= count
-            case .record(let record), .truncated(let record):
+            case .output(let record), .truncated(let record):
                 switch record.stream {
                 case .stdout: Self.append(record, to: &out)
                 case .stderr: Self.append(record, to: &err)
-                case .event: take(event: record.bytes)
+                case .event: break
                 }
+            case .event(let event, _): note(event.summary)
+            case .unknownEvent: note("an event that this version does not know")
+            case nil: break
             }
         }
-        stdout.update(out)
-        stderr.update(err)
         return (out, err)
     }
+
+    private mutating func note(_ event: String) { if events.count < 16 { events.append(event) } }
 
     private static func append(_ record: CRIRecord, to bytes: inout [UInt8]) {
         bytes += record.bytes
         if record.endsLine { bytes.append(UInt8(ascii: "\n")) }
     }
 
-    private mutating func take(event json: [UInt8]) {
-        guard let report = ExitReport(json: json), let name = report.event else { return }
-        if events.count < 16 { events.append(name) }
-        if name == "exit" { exit = report }
-    }
-
     /// The streams that did not arrive as `report` says the guest sent them, one sentence each.
-    func differences(from report: ExitReport) -> [String] {
-        [("stdout", stdout.total, report.stdout), ("stderr", stderr.total, report.stderr)].compactMap { name, arrived, sent in
+    func differences(from report: ExitRecord) -> [String] {
+        let arrived = totals
+        let streams = [("stdout", arrived.stdout, report.stdout), ("stderr", arrived.stderr, report.stderr)]
+        var differences = streams.compactMap { name, arrived, sent -> String? in
             guard let sent else { return "\(name): the guest does not say how much it sent" }
             if sent.bytes != arrived.bytes { return "\(name): \(arrived.bytes) bytes arrived of the \(sent.bytes) that the container wrote" }
-            return sent.sha256 == arrived.sha256 ? nil : "\(name): \(sent.bytes) bytes arrived, but not those that the container wrote (SHA-256 differs)"
+            if sent.sha256 == arrived.sha256 { return nil }
+            return "\(name): \(sent.bytes) bytes arrived, but not those that the container wrote (SHA-256 differs)"
+        }
+        if tracker.boots.last?.number != boot?.number { differences.append("records came after the exit record") }
+        return differences
+    }
+}
+
+extension SessionEvent {
+    /// One line for a person.
+    fileprivate var summary: String {
+        switch self {
+        case .boot(let version, let kernel): "boot: tether \(version) on Linux \(kernel)"
+        case .start(let id, let pid, _, _): "start: \(id), pid \(pid)"
+        case .die(let record, let delay): "die: code \(record.exitCode), starts again in \(delay) ms"
+        case .execStart(_, let session, let pid, _, _): "exec_start: \(session), pid \(pid)"
+        case .execDie(_, let record): "exec_die: \(record.id), code \(record.exitCode)"
+        case .health(_, let status): "health_status: \(status)"
+        case .pause: "pause"
+        case .unpause: "unpause"
+        case .exit(let record): "exit: code \(record.exitCode)"
         }
     }
 }

@@ -3,6 +3,8 @@ import CLinux
 import GuestInfoHost
 import Linux
 import Logging
+import SessionLog
+import SessionReplay
 
 /// One start of QEMU, from its command line to its end: a single poll loop around the VM's channels, our outputs, signals
 /// and deadlines.
@@ -327,8 +329,8 @@ final class MachineRun {
     }
 
     private func pressPowerButton() throws(VirtualMachineError) {
-        let phase = store[RunOptions.statusKey].flatMap { ExitReport(json: $0)?.phase }
-        if let phase, ["stopping", "exited", "failed"].contains(phase) {
+        let phase = store[RunOptions.statusKey].flatMap { StatusReport(json: $0)?.phase }
+        if let phase, [.stopping, .exited, .failed].contains(phase) {
             nextButtonPress = nil
             return
         }

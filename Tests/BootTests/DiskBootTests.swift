@@ -45,6 +45,21 @@ import Testing
         #expect(vm.err.contains("Read-only file system"))
     }
 
+    @Test("a device node in the image leads nowhere unless the configuration allows it", arguments: [false, true])
+    func deviceNodes(_ allowed: Bool) throws {
+        let script = "mknod /disk b 8 0 && head -c 1 /disk >/dev/null && echo open; head -c 1 /bound/disk >/dev/null && echo bound"
+        let config = configuration(["sh", "-c", script]) { config, process in
+            let capabilities = ["CAP_MKNOD"]
+            process["capabilities"] = ["bounding": capabilities, "effective": capabilities, "permitted": capabilities]
+            // Neither does a further mount of the same file system lift it.
+            config["mounts"] = [["destination": "/bound", "source": "/run/rootfs", "options": ["bind", "nosuid"]]]
+            if allowed { config["tether"] = ["rootfs": ["options": ["dev"]]] }
+        }
+        let vm = try VM.boot(config: config)
+        #expect(vm.out == (allowed ? "open\nbound\n" : ""), "\(vm.err)")
+        #expect(vm.err.contains("Permission denied") == !allowed)
+    }
+
     @Test("the file system is unmounted cleanly")
     func cleanUnmount() throws {
         let scratch = try Scratch()

@@ -22,6 +22,22 @@ import Testing
     ])
     func refuses(text: String) { #expect(SessionEvent(json: Array(text.utf8)) == nil) }
 
+    @Test func aStatusRoundTrips() throws {
+        let running = Status(phase: .running, id: "c", pid: 7, timings: [.init(phase: .boot, microseconds: 1500)], totalMicroseconds: 9)
+        let read = try #require(StatusReport(json: running.json))
+        #expect(read.phase == .running && read.exit == nil && !read.isFinal)
+        let failure = FailureReport(phase: .rootfs, operation: "mount", object: "/dev/sda", cause: "bad superblock")
+        let exit = ExitRecord(id: "c", exitCode: 125, stdout: nil, stderr: nil, drain: .crash, error: failure)
+        let failed = try #require(StatusReport(json: Status(phase: .failed, exit: exit).json))
+        #expect(failed.exit == exit && failed.isFinal)
+        #expect(failed.exit?.error?.sentence == "mount /dev/sda: bad superblock")
+    }
+
+    @Test(arguments: [
+        "", "nonsense", "{}", #"{"phase":"elsewhere"}"#, #"{"phase":"exited","exitCode":256}"#, #"{"phase":"exited","exitCode":1}"#,
+    ])
+    func refusesAStatus(text: String) { #expect(StatusReport(json: Array(text.utf8)) == nil) }
+
     /// The arguments of a container can fill a megabyte: the event comes in pieces.
     @Test func joinsALongEvent() {
         let event = SessionEvent.start(

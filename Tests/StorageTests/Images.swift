@@ -75,6 +75,12 @@ final class LoopDevice {
     var name: String { String(path.dropFirst("/dev/".count)) }
 }
 
+/// Gives a file or a disk a GPT with `entries`, each in the words of sfdisk(8).
+func partition(_ path: String, _ entries: String...) throws {
+    let script = (["label: gpt"] + entries).joined(separator: "\n")
+    try run("sh", "-c", "printf '%s\\n' \"$1\" | sfdisk --quiet --no-reread --no-tell-kernel \"$2\"", "sh", script, path)
+}
+
 @discardableResult func run(_ program: String, _ arguments: String...) throws -> String { try run(program, arguments) }
 
 /// Runs a program to its end.

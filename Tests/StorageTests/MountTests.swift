@@ -59,11 +59,20 @@ import Testing
         let file = try scratch.image("ext4", label: uniqueLabel())
         let disk = try LoopDevice(file)
         let uuid = try run("blkid", "-p", "-o", "value", "-s", "UUID", file)
-        let mounted = try mount(request(.uuid(uuid.uppercased())) { $0.options = ["noatime", "nodev,data=writeback"]; $0.readOnly = true })
+        let mounted = try mount(request(.uuid(uuid.uppercased())) { $0.options = ["noatime", "nosuid,data=writeback"]; $0.readOnly = true })
         #expect(mounted.readOnly)
         #expect(mounted.device == disk.path)
         let info = try #require(try mounts().first)
-        #expect(info.options == "ro,nodev,noatime")
+        #expect(info.options == "ro,nosuid,nodev,noatime")
+        #expect(unmount() == [])
+    }
+
+    @Test func theOptionDevAllowsDeviceNodes() throws {
+        let label = uniqueLabel()
+        let disk = try LoopDevice(try scratch.image("ext4", label: label))
+        let mounted = try mount(request(.label(label)) { $0.options = ["dev"] })
+        #expect(mounted.device == disk.path)
+        #expect(try mounts().first?.options.contains("nodev") == false)
         #expect(unmount() == [])
     }
 
@@ -81,7 +90,7 @@ import Testing
     @Test func aPartitionIsFoundByItsEntryAndItsLabel() throws {
         let file = try scratch.file("gpt", megabytes: 32)
         let name = uniqueLabel()
-        try run("parted", "-s", file, "mklabel", "gpt", "mkpart", name, "1MiB", "12MiB", "mkpart", "other", "12MiB", "30MiB")
+        try partition(file, "size=11MiB, name=\(name)", "size=18MiB, name=other")
         let disk = try LoopDevice(file, partitions: true)
         // A kernel that does not read partition tables itself is told of the partitions; another one has them already.
         try run("partx", "--update", disk.path)

@@ -36,7 +36,7 @@ import Testing
 
     @Test func aPartitionTableIsNoFilesystem() throws {
         let file = try scratch.file("gpt", megabytes: 16)
-        try run("parted", "-s", file, "mklabel", "gpt", "mkpart", "root", "1MiB", "8MiB")
+        try partition(file, "size=7MiB, name=root")
         #expect(DiskProbe.content(of: file, number: nil) == .partitionTable("gpt"))
     }
 

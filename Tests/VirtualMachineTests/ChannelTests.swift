@@ -1,6 +1,7 @@
 import CLinux
 import Linux
 import SessionLog
+import SessionReplay
 import Testing
 
 @testable import VirtualMachine
@@ -12,9 +13,11 @@ import Testing
 
     @Test(arguments: [1, 5, 1000]) func givesTheStreamsBackByteForByte(chunk: Int) throws {
         let log =
-            record("event", "F", #"{"event":"boot","version":"1"}"#) + record("stdout", "F", "one") + record("stderr", "P", "er")
+            record("event", "F", #"{"event":"boot","version":"1","kernel":"6"}"#) + record("stdout", "F", "one") + record("stderr", "P", "er")
             + record("stdout", "P", "tw") + record("stdout", "F", "o") + record("stderr", "P", "r") + Array("garbage\n".utf8)
-            + record("event", "F", #"{"event":"exit","exitCode":3,"stdout":{"bytes":8,"sha256":"x"},"stderr":{"bytes":3,"sha256":"y"}}"#)
+            // In pieces, as any long line.
+            + record("event", "P", #"{"event":"exit","id":"c","exitCode":3,"coreDumped":false,"oomKilled":false,"drain":"eof","#)
+            + record("event", "F", #""stdout":{"bytes":8,"sha256":"x"},"stderr":{"bytes":3,"sha256":"y"}}"#)
         var reader = SessionReader()
         var out: [UInt8] = []
         var err: [UInt8] = []
@@ -30,8 +33,8 @@ import Testing
         #expect(out + rest.stdout == Array("one\ntwo\n".utf8))
         #expect(err + rest.stderr == Array("err".utf8))
         #expect(reader.skipped == 8)
-        #expect(reader.exit?.validExitCode == 3)
-        #expect(reader.events == ["boot", "exit"])
+        #expect(reader.exit?.exitCode == 3)
+        #expect(reader.events == ["boot: tether 1 on Linux 6", "exit: code 3"])
         let report = try #require(reader.exit)
         #expect(reader.differences(from: report).count == 2)
     }
@@ -41,22 +44,24 @@ import Testing
         _ = reader.read(record("stdout", "F", "hello")[...])
         let good = reader.totals.stdout.sha256
         let empty = reader.totals.stderr.sha256
-        func differences(_ bytes: Int, _ sha: String) throws -> [String] {
-            let json = #"{"event":"exit","exitCode":0,"stdout":{"bytes":\#(bytes),"sha256":"\#(sha)"},"stderr":{"bytes":0,"sha256":"\#(empty)"}}"#
-            return reader.differences(from: try #require(ExitReport(json: Array(json.utf8))))
+        func differences(_ bytes: UInt64, _ sha: String) -> [String] {
+            reader.differences(
+                from: ExitRecord(
+                    id: "c", exitCode: 0, stdout: StreamTotal(bytes: bytes, sha256: sha), stderr: StreamTotal(bytes: 0, sha256: empty)))
         }
-        #expect(try differences(6, good) == [])
-        #expect(try differences(7, good) == ["stdout: 6 bytes arrived of the 7 that the container wrote"])
-        #expect(try differences(6, empty) == ["stdout: 6 bytes arrived, but not those that the container wrote (SHA-256 differs)"])
+        #expect(differences(6, good) == [])
+        #expect(differences(7, good) == ["stdout: 6 bytes arrived of the 7 that the container wrote"])
+        #expect(differences(6, empty) == ["stdout: 6 bytes arrived, but not those that the container wrote (SHA-256 differs)"])
     }
 
-    @Test func readsFailures() throws {
-        let json = #"{"phase":"failed","exitCode":125,"error":{"operation":"mount","object":"/dev/sda","cause":"bad superblock","phase":"rootfs"}}"#
-        let report = try #require(ExitReport(json: Array(json.utf8)))
-        #expect(report.isFinalStatus)
-        #expect(report.error?.description == "mount /dev/sda: bad superblock")
-        #expect(ExitReport(json: Array(#"{"exitCode":256}"#.utf8))?.validExitCode == nil)
-        #expect(ExitReport(json: Array("nonsense".utf8)) == nil)
+    @Test func noticesWhatComesAfterTheExitRecord() {
+        var reader = SessionReader()
+        let exit = ExitRecord(id: "c", exitCode: 0)
+        _ = reader.read((record("event", "F", String(decoding: SessionEvent.exit(exit).json, as: UTF8.self)))[...])
+        #expect(reader.differences(from: exit) == [])
+        _ = reader.read(record("stdout", "F", "late")[...])
+        #expect(reader.exit == exit)
+        #expect(reader.differences(from: exit) == ["records came after the exit record"])
     }
 }
 

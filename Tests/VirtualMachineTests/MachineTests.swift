@@ -22,7 +22,7 @@ import Testing
                 echo problem > /tmp/err
                 while read -r line; do record stdout "$line"; done < /tmp/out
                 record stderr problem
-                record event '{"event":"exit","exitCode":42,"stdout":'"$(total /tmp/out)"',"stderr":'"$(total /tmp/err)"'}'
+                record event '{"event":"exit","id":"c","exitCode":42,"coreDumped":false,"oomKilled":false,"drain":"eof","stdout":'"$(total /tmp/out)"',"stderr":'"$(total /tmp/err)"'}'
                 """)
         let large = (0..<300_000).map { UInt8(ascii: "a") + UInt8($0 % 26) }
         let result = try guest.run {
@@ -41,7 +41,7 @@ import Testing
         let guest = try TestGuest(
             script: """
                 echo -n > /tmp/empty; echo one > /tmp/out
-                record event '{"event":"exit","exitCode":0,"stdout":'"$(total /tmp/out)"',"stderr":'"$(total /tmp/empty)"'}'
+                record event '{"event":"exit","id":"c","exitCode":0,"coreDumped":false,"oomKilled":false,"drain":"eof","stdout":'"$(total /tmp/out)"',"stderr":'"$(total /tmp/empty)"'}'
                 """)
         let result = try guest.run()
         #expect(result.code == ContainerRun.failureCode)
@@ -50,7 +50,8 @@ import Testing
 
     @Test(.timeLimit(.minutes(5))) func takesTheStatusWhereTheRecordIsMissing() throws {
         let guest = try TestGuest(
-            script: #"set_ tether.status '{"phase":"failed","exitCode":125,"error":{"operation":"mount","object":"/dev/sda","cause":"bad"}}'"#)
+            script: #"set_ tether.status '{"phase":"failed","exitCode":125,"coreDumped":false,"oomKilled":false,"drain":"crash","#
+                + #""error":{"phase":"rootfs","operation":"mount","object":"/dev/sda","cause":"bad"}}'"#)
         let result = try guest.run()
         #expect(result.code == 125)
         #expect(result.messages.first == "mount /dev/sda: bad")

@@ -23,7 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -66,6 +68,10 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
+/* TIOCGPTPEER is a variadic ioctl(2): opens the process's side of a terminal whose other side is `terminal`,
+ * close-on-exec and not as controlling terminal; -1 with errno. */
+int clinux_terminal_peer(int terminal);
+
 /* FIONREAD is a variadic ioctl(2) with a result: the bytes that wait in a pipe. */
 int clinux_readable_bytes(int fd, int *bytes);
 
@@ -76,6 +82,9 @@ int64_t clinux_start_nanoseconds(void);
 
 /* malloc_trim(3) stands in a header of its own: gives the heap's free pages back to the kernel. */
 void clinux_release_free_memory(void);
+
+/* The type of a close-on-exec stream socket: an enum in C, a set of bits in use. */
+static const int clinux_stream_socket = SOCK_STREAM | SOCK_CLOEXEC;
 
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }

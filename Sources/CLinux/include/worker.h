@@ -12,6 +12,11 @@
  */
 pid_t clinux_fork_worker(int *pidfd);
 
+/* Starts `path` with one argument, `socket` as its descriptor 3, and no other but 0 to 2: fork(2) and execve(2), between which
+ * Swift promises nothing.  The child has default signal dispositions, an empty mask, a session of its own and no environment.
+ * Returns its process id, -1 with errno when there is none.  One that cannot be executed ends with status 127. */
+pid_t clinux_start_helper(const char *path, const char *argument, int socket);
+
 /* waitid(2) of a pidfd without blocking: siginfo_t is a union of macros.
  * Returns 1 when the child was reaped (*code is CLD_EXITED, CLD_KILLED or CLD_DUMPED, *status the exit code or signal),
  * 0 while it runs, -1 with errno on failure. */

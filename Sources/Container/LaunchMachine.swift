@@ -1,0 +1,352 @@
+import CLinux
+import CSpawn
+import ContainerSpec
+import Linux
+
+/// Starts a process, step by step, without ever blocking: in new namespaces with a root of their own, or in those of a container
+/// that is there.
+///
+/// The steps, those in brackets only where they are needed:
+/// - new namespaces: [user from the image,] first child, [mappings,] root, [hooks,] [tether-init's cgroup,] and on to
+/// - the process: [user from the container,] [hooks,] child, [terminal,] exec.
+final class LaunchMachine {
+    /// How long everything but hooks may take, in milliseconds. What the children do are local mounts and system calls; only a
+    /// binary on a dead disk takes long.
+    static let patience: Int64 = 30_000
+    /// How long killed children may take to be gone, in milliseconds.
+    static let endPatience: Int64 = 2000
+
+    enum Progress {
+        case waiting
+        case started(SessionProcess, holder: Child?)
+        case failed(LaunchError)
+    }
+
+    private enum Stage {
+        case begin
+        case resolving(UserResolution)
+        /// The current child goes on by itself.
+        case child
+        case hooks(HookRun, since: Int64, next: Next)
+        case ending(LaunchError, since: Int64)
+        case over(LaunchError)
+    }
+
+    /// What comes after hooks.
+    private enum Next { case proceed, spawnProcess }
+
+    private let spec: ContainerSpec
+    private let process: ContainerProcess
+    private let placement: Placement
+    /// New namespaces; nil in those of `target`.
+    private let root: RootPlan?
+    private var target: JoinTarget?
+    private var streams: StreamEnds
+    private var stage = Stage.begin
+    private(set) var deadline = Deadline.after(milliseconds: LaunchMachine.patience)
+    /// The child whose reports count now.
+    private var child: Child?
+    private var holder: Child?
+    private var user: ResolvedUser?
+    private var processPlan: ProcessPlan?
+    private var isExecuting = false
+    private var killed: [Child] = []
+    private var killedWorker: UserResolution?
+
+    /// - Parameter root: nil for a process in the namespaces of `target`.
+    init(
+        _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, root: RootPlan?, target: JoinTarget?
+    ) throws(LaunchError) {
+        self.spec = spec
+        self.process = process
+        self.placement = placement
+        self.root = root
+        self.target = target
+        do throws(SyscallError) { streams = try StreamEnds(placement.streams, isFirst: root != nil) } catch { throw LaunchError(error) }
+        // What can be refused is refused before anything is made.
+        _ = try ProcessPlan(
+            process, user: ResolvedUser(uid: 0, gid: 0), personality: spec.personality, filter: placement.filter, isExec: root == nil)
+    }
+
+    /// The process that the launch made last: not yet the container's own as long as it is not started.
+    var currentProcess: Child? { child }
+
+    var descriptor: Int32 {
+        switch stage {
+        case .begin, .over: -1
+        case .resolving(let resolution): resolution.descriptor
+        case .child: child?.descriptor ?? -1
+        case .hooks(let run, _, _): run.descriptor
+        case .ending: killed.first?.pidfd ?? killedWorker?.descriptor ?? -1
+        }
+    }
+
+    /// When ``step()`` has something to do even if ``descriptor`` is not readable.
+    var nextDeadline: Deadline {
+        switch stage {
+        case .begin, .over: Deadline(nanoseconds: 0)
+        case .hooks(let run, _, _): run.deadline
+        default: deadline
+        }
+    }
+
+    func step() -> Progress {
+        while true {
+            switch stage {
+            case .begin: begin()
+            case .resolving(let resolution):
+                switch resolution.step() {
+                case .waiting:
+                    if !deadline.hasPassed { return .waiting }
+                    fail(LaunchError("read users", "of the image", "no answer within \(LaunchMachine.patience / 1000) s"))
+                case .resolved(let user):
+                    self.user = user
+                    continueWithUser()
+                case .failed(let error): fail(error)
+                }
+            case .child:
+                if let session = advanceChild() { return .started(session, holder: holder) }
+                if case .child = stage { return .waiting }
+            case .hooks(let run, let since, let next):
+                guard case .finished(let failures) = run.step() else { return .waiting }
+                // A hook has its own time.
+                deadline = Deadline(nanoseconds: deadline.nanoseconds &+ (Clock.monotonic() &- since))
+                if let failure = failures.first { fail(failure) } else { go(next) }
+            case .ending(let error, let since):
+                if !ended(since: since) { return .waiting }
+                stage = .over(error)
+            case .over(let error): return .failed(error)
+            }
+        }
+    }
+
+    // MARK: Steps
+
+    /// A process that is to be the first of new namespaces has to know its user before there is a container to look into.
+    private func begin() {
+        stage = .child
+        if let root, usesHolder(root) {
+            spawnRoot(root)
+        } else {
+            resolveUser()
+        }
+    }
+
+    private func usesHolder(_ root: RootPlan) -> Bool { root.spec.tether.usesInit && root.spec.namespaces.pid }
+
+    private func resolveUser() {
+        user = UserResolution.immediate(process)
+        if user != nil {
+            continueWithUser()
+            return
+        }
+        do throws(LaunchError) {
+            stage = .resolving(try UserResolution(process.user, root: target?.root ?? root?.path ?? "/"))
+        } catch { fail(error) }
+    }
+
+    private func continueWithUser() {
+        stage = .child
+        do throws(LaunchError) {
+            processPlan = try plan()
+            if let root, target == nil {
+                spawnRoot(root)
+            } else {
+                startHooks(.spawnProcess)
+            }
+        } catch { fail(error) }
+    }
+
+    private func plan(_ hook: ContainerHook? = nil) throws(LaunchError) -> ProcessPlan {
+        try ProcessPlan(
+            process, user: user ?? ResolvedUser(uid: 0, gid: 0), personality: spec.personality, filter: placement.filter,
+            isExec: root == nil, hook: hook)
+    }
+
+    /// Makes the child that makes the namespaces: tether-init, or the process itself.
+    private func spawnRoot(_ root: RootPlan) {
+        var plan = cspawn_plan.empty
+        plan.namespaces = root.cloned
+        plan.cgroup = placement.cgroup
+        plan.root = root.pointer
+        let holds = usesHolder(root)
+        plan.hold = holds ? 1 : 0
+        // tether-init keeps what protects PID 1: with it the whole namespace would go. In a user namespace of its own a child may
+        // not change it any more.
+        plan.set_oom_score = holds || spec.namespaces.user ? 0 : 1
+        plan.oom_score = oomScore
+        var descriptors = root.descriptors
+        let noCapabilities = holds ? Capabilities.make(CapabilitySets()) : nil
+        defer { if let noCapabilities { cap_free(UnsafeMutableRawPointer(noCapabilities)) } }
+        if holds {
+            guard let noCapabilities else { return fail(LaunchError("allocate", "capabilities", "out of memory")) }
+            plan.no_capabilities = noCapabilities
+        } else {
+            plan.process = processPlan?.pointer
+            plan.pause_before_exec = spec.hooks.startContainer.isEmpty ? 0 : 1
+            streams.fill(&plan)
+            descriptors += streams.descriptors
+        }
+        do throws(LaunchError) {
+            let child = try Child.spawn("container", plan, keeping: descriptors)
+            self.child = child
+            if holds { holder = child }
+            target = JoinTarget(child, namespaces: root.joined, cgroup: placement.cgroup)
+            if !holds { streams.closeChildEnds() }
+            if spec.namespaces.user && !holds { try setOOMScore(child.pid) }
+        } catch { fail(error) }
+    }
+
+    private var oomScore: Int32 { process.oomScoreAdjustment ?? 0 }
+
+    private func setOOMScore(_ pid: Int32) throws(LaunchError) {
+        do throws(SyscallError) { try Files.write("\(oomScore)", to: "/proc/\(pid)/oom_score_adj") } catch { throw LaunchError(error) }
+    }
+
+    private func spawnProcess() {
+        stage = .child
+        guard let target else { return fail(LaunchError("join namespaces", "container", "there is none")) }
+        var plan = cspawn_plan.empty
+        JoinTarget(target.child, namespaces: target.namespaces, cgroup: placement.cgroup).fill(&plan)
+        plan.process = processPlan?.pointer
+        plan.set_oom_score = 1
+        plan.oom_score = oomScore
+        streams.fill(&plan)
+        do throws(LaunchError) {
+            child = try Child.spawn(process.args.first ?? "", plan, keeping: streams.descriptors + [target.child.pidfd])
+            streams.closeChildEnds()
+        } catch { fail(error) }
+    }
+
+    private func go(_ next: Next) {
+        stage = .child
+        switch next {
+        case .proceed: child?.proceed()
+        case .spawnProcess: spawnProcess()
+        }
+    }
+
+    // MARK: Hooks
+
+    /// Runs the hooks that stand before `next`, if there are any.
+    private func startHooks(_ next: Next, beforeRoot: Bool = false) {
+        var items: [HookRun.Item] = []
+        if root != nil, let target {
+            let state = ContainerState(spec, root: root?.path ?? "/", pid: target.child.pid)
+            do throws(LaunchError) {
+                if beforeRoot {
+                    items += HookRun.items("prestart", spec.hooks.prestart, .runtime, state.json("creating"))
+                    items += HookRun.items("createRuntime", spec.hooks.createRuntime, .runtime, state.json("creating"))
+                    items += HookRun.items("createContainer", spec.hooks.createContainer, .namespaces(target), state.json("creating"))
+                } else {
+                    for hook in spec.hooks.startContainer {
+                        items += HookRun.items("startContainer", [hook], .container(target, try plan(hook)), state.json("created"))
+                    }
+                }
+            } catch { return fail(error) }
+        }
+        if items.isEmpty { return go(next) }
+        stage = .hooks(HookRun(items, stopsAtFailure: true), since: Clock.monotonic(), next: next)
+    }
+
+    // MARK: Reports
+
+    /// Takes what the child says.
+    /// - Returns: the process once it runs.
+    private func advanceChild() -> SessionProcess? {
+        guard let child else { return nil }
+        switch child.receive() {
+        case .none:
+            if deadline.hasPassed { fail(LaunchError("start", name, "not ready within \(LaunchMachine.patience / 1000) s")) } else { return nil }
+        case .report(let report, let descriptor): take(report, descriptor, child)
+        case .unreadable(let errno): fail(LaunchError("read report", name, errno.description))
+        case .closed:
+            // Only execve(2) closes the report without a word after this one.
+            if !isExecuting {
+                fail(LaunchError("start", name, "it ended before it was ready"))
+            } else if streams.lacksTerminal {
+                fail(LaunchError("make terminal", name, "its master did not arrive"))
+            } else {
+                return streams.session(child)
+            }
+        }
+        // There may be more: the caller looks again.
+        if case .child = stage { return advanceChild() }
+        return nil
+    }
+
+    private func take(_ report: cspawn_report, _ descriptor: Int32, _ child: Child) {
+        let step = cspawn_step(rawValue: UInt32(truncatingIfNeeded: report.step))
+        if descriptor >= 0 && step != CSPAWN_TERMINAL_MADE { _ = close(descriptor) }
+        switch step {
+        case CSPAWN_NAMESPACES:
+            do throws(LaunchError) {
+                try UserNamespace.write(spec.uidMappings, spec.gidMappings, pid: child.pid, for: "container")
+                child.proceed()
+            } catch { fail(error) }
+        case CSPAWN_ROOT_MOUNTED: startHooks(.proceed, beforeRoot: true)
+        case CSPAWN_READY: rootIsReady()
+        case CSPAWN_TERMINAL_MADE:
+            do throws(SyscallError) { if descriptor >= 0 { try streams.takeMaster(descriptor) } } catch { fail(LaunchError(error)) }
+        case CSPAWN_EXECUTING: isExecuting = true
+        default: fail(LaunchError(report, root: root, process: processPlan, object: name))
+        }
+    }
+
+    private func rootIsReady() {
+        guard let holder else { return startHooks(.proceed) }
+        if placement.holderCgroup >= 0 {
+            do throws(SyscallError) { try move(holder.pid, to: placement.holderCgroup) } catch { return fail(LaunchError(error)) }
+        }
+        resolveUser()
+    }
+
+    private func move(_ pid: Int32, to cgroup: Int32) throws(SyscallError) {
+        let object = "pid \(pid) to its cgroup"
+        let file = FileDescriptor(owning: try attempt("move", object) { clinux_openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0) })
+        let text = Array("\(pid)".utf8)
+        try attempt("move", object) { text.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
+    }
+
+    /// What is being started, for errors.
+    private var name: String {
+        if let holder, child === holder { return "the namespaces' init" }
+        return process.args.first ?? ""
+    }
+
+    // MARK: The end
+
+    func cancel(_ cause: String) {
+        switch stage {
+        case .ending, .over: return
+        default: fail(LaunchError("start", process.args.first ?? "", cause))
+        }
+    }
+
+    /// Ends everything begun.
+    private func fail(_ error: LaunchError) {
+        if case .ending = stage { return }
+        if case .hooks(let run, _, _) = stage {
+            run.abandon()
+            killed += run.killed
+        }
+        if case .resolving(let resolution) = stage {
+            resolution.abandon()
+            killedWorker = resolution
+        }
+        for child in [child, holder] {
+            guard let child, !killed.contains(where: { $0 === child }) else { continue }
+            child.kill()
+            killed.append(child)
+        }
+        streams.closeChildEnds()
+        deadline = Deadline.after(milliseconds: LaunchMachine.endPatience)
+        stage = .ending(error, since: Clock.monotonic())
+    }
+
+    private func ended(since: Int64) -> Bool {
+        killed.removeAll { $0.isGone() }
+        if let worker = killedWorker, case .waiting = worker.step() {} else { killedWorker = nil }
+        return killed.isEmpty && killedWorker == nil || deadline.hasPassed
+    }
+}

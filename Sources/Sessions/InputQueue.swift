@@ -1,0 +1,58 @@
+/// What clients have written to a session's standard input and the process has not taken yet.
+///
+/// It needs no bound of its own: each client may write only what it was granted (``InputQueue/credit``), and is granted more
+/// when the process has taken what it wrote before.
+public struct InputQueue {
+    /// What an attachment may write ahead of the process, in bytes.
+    public static let credit = 32 * 1024
+
+    private struct Chunk {
+        /// The attachment that wrote it and gets the credit back; nil for bytes of ours (an end-of-file character).
+        let owner: UInt64?
+        let bytes: [UInt8]
+        var written = 0
+    }
+
+    private var chunks: [Chunk] = []
+    private var head = 0
+
+    var isEmpty: Bool { head == chunks.count }
+
+    /// Whether the process has been given whole lines only, once it has taken all that is queued.
+    private(set) var endsLine = true
+
+    mutating func append(_ bytes: [UInt8], owner: UInt64?) {
+        guard let last = bytes.last else { return }
+        endsLine = last == UInt8(ascii: "\n") || last == UInt8(ascii: "\r")
+        chunks.append(Chunk(owner: owner, bytes: bytes))
+    }
+
+    /// Hands the first bytes to `write`, which says how many it took.
+    /// - Returns: whose bytes were taken and how many; nil when the queue is empty or nothing was taken.
+    mutating func writeFirst(_ write: (UnsafeRawBufferPointer) -> Int) -> (owner: UInt64?, count: Int)? {
+        guard !isEmpty else { return nil }
+        let chunk = chunks[head]
+        let taken = chunk.bytes.withUnsafeBytes { write(UnsafeRawBufferPointer(rebasing: $0[chunk.written...])) }
+        guard taken > 0 else { return nil }
+        chunks[head].written += taken
+        if chunks[head].written >= chunk.bytes.count {
+            head += 1
+            // Moving the rest to the front costs less than it frees once much of the array is spent.
+            if head == chunks.count || head >= 64 {
+                chunks.removeFirst(head)
+                head = 0
+            }
+        }
+        return (chunk.owner, taken)
+    }
+
+    /// Drops what is queued.
+    /// - Parameter dropped: is told whose bytes they were and how many.
+    mutating func removeAll(_ dropped: (_ owner: UInt64?, _ count: Int) -> Void) {
+        let rest = chunks[head...]
+        chunks = []
+        head = 0
+        endsLine = true
+        for chunk in rest { dropped(chunk.owner, chunk.bytes.count - chunk.written) }
+    }
+}

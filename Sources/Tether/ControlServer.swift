@@ -1,0 +1,154 @@
+import Cgroups
+import Container
+import ContainerSpec
+import Control
+import Linux
+import SessionLog
+import Sessions
+
+/// Serves the control interface: the requests of all clients, carried out by the parts of the runtime.
+final class ControlServer: ControlService {
+    private let runtime: Runtime
+    private(set) var connections: [ControlConnection] = []
+    private let helper: Helper?
+    private var sessionsHaveChanged = false
+    /// How long, at the end, a client may take nothing of what waits for it, in milliseconds.
+    private static let stall: Int64 = 2000
+
+    init(_ runtime: Runtime) {
+        self.runtime = runtime
+        helper = runtime.spec.tether.control.map { Helper("control relay", "/sbin/tether-relay", [$0.device], runtime.diagnostics) }
+    }
+
+    var limits: ServerLimits {
+        let sessions = runtime.spec.tether.sessions
+        return ServerLimits(
+            maximumData: UInt32(ControlConnection.pieceSize), maximumSessions: UInt16(clamping: sessions.maxSessions),
+            maximumClients: UInt16(clamping: sessions.maxClients), stdinCredit: UInt32(clamping: InputQueue.credit),
+            ringBytes: UInt32(clamping: sessions.ringKiB &* 1024))
+    }
+
+    // MARK: Connections
+
+    func connectionClosed(_ connection: ControlConnection, _ cause: String) {
+        runtime.diagnostics.debug("control connection closed: \(cause)")
+        connections.removeAll { $0 === connection }
+    }
+
+    func notify(_ event: ControlEvent) { for connection in connections { connection.notify(event) } }
+
+    /// A session began or ended. Told once a turn, however many.
+    func sessionsChanged() { sessionsHaveChanged = true }
+
+    /// A child was reaped.
+    /// - Returns: whether it was the helper.
+    func reaped(_ child: Children.Ended) -> Bool { helper?.reaped(child) ?? false }
+
+    var nextDeadline: Int64? {
+        var next = helper?.nextDeadline
+        for connection in connections { next = next.earlier(connection.nextDeadline) }
+        return next
+    }
+
+    func turnEnded(_ now: Int64) {
+        if let socket = helper?.startIfDue(now) {
+            do throws(SyscallError) {
+                connections.append(try ControlConnection(FileDescriptor(owning: socket), loop: runtime.loop, service: self))
+            } catch {
+                runtime.diagnostics.warning(error.description)
+            }
+        }
+        if sessionsHaveChanged {
+            sessionsHaveChanged = false
+            notify(.sessionsChanged)
+        }
+        for connection in connections { connection.turnEnded(now) }
+    }
+
+    /// Lets the clients have what is theirs, then closes: the VM is about to go off.
+    func close(_ cause: String) {
+        helper?.isWanted = false
+        let now = Clock.monotonic()
+        for connection in connections {
+            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(ControlServer.stall, now) }
+        }
+    }
+
+    /// Whether nobody is left to whom something is still on its way.
+    var isClosed: Bool { connections.isEmpty && !(helper?.isRunning ?? false) }
+
+    // MARK: Sessions
+
+    var sessions: [Session] { [runtime.lifecycle.session] + runtime.execs.all.filter { $0.purpose == .client }.map { $0.session } }
+
+    func session(_ name: String) -> Session? {
+        if name.isEmpty || name == runtime.lifecycle.session.id { return runtime.lifecycle.session }
+        return runtime.execs.all.first { $0.session.id == name && $0.purpose == .client }?.session
+    }
+
+    func summary(of session: Session) -> SessionSummary {
+        var summary = session.summary
+        if summary.state == .running && runtime.isPaused { summary.state = .paused }
+        if session === runtime.lifecycle.session { summary.restarts = UInt32(clamping: runtime.lifecycle.restart.count) }
+        return summary
+    }
+
+    func startExec(_ request: ExecRequest) -> Outcome<Session> { runtime.execs.start(request) }
+
+    func forget(_ session: Session) -> RequestFailure? {
+        if session === runtime.lifecycle.session {
+            return RequestFailure(.invalid, operation: "forget", object: session.id, cause: "it is the container's own session")
+        }
+        if session.state != .ended { return RequestFailure(.busy, operation: "forget", object: session.id, cause: "it has not ended") }
+        runtime.execs.forget(session)
+        sessionsChanged()
+        return nil
+    }
+
+    func signal(_ session: Session, _ signal: Signal) -> RequestFailure? {
+        guard session.state == .running else { return notRunning("signal", session) }
+        if session === runtime.lifecycle.session {
+            runtime.lifecycle.container?.process.signal(signal)
+        } else {
+            runtime.execs.exec(of: session)?.signal(signal)
+        }
+        return nil
+    }
+
+    func resize(_ session: Session, rows: UInt16, columns: UInt16) -> RequestFailure? {
+        guard session.state == .running else { return notRunning("resize", session) }
+        guard session.hasTerminal else {
+            return RequestFailure(.noTerminal, operation: "resize", object: session.id, cause: "it has no terminal")
+        }
+        do throws(SyscallError) {
+            if session === runtime.lifecycle.session {
+                try runtime.lifecycle.container?.process.resize(rows: rows, columns: columns)
+            } else {
+                try runtime.execs.exec(of: session)?.resize(rows: rows, columns: columns)
+            }
+            return nil
+        } catch {
+            return RequestFailure(.failed, operation: error.operation, object: error.object, cause: error.errno.description)
+        }
+    }
+
+    private func notRunning(_ operation: String, _ session: Session) -> RequestFailure {
+        RequestFailure(.notRunning, operation: operation, object: session.id, cause: "it has no process now")
+    }
+
+    // MARK: The container
+
+    func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? {
+        runtime.lifecycle.stop("a control client", signal: signal, timeoutMilliseconds: timeoutMilliseconds.map { Int64($0) })
+        return nil
+    }
+
+    func reload() -> RequestFailure? {
+        guard let failure = runtime.reload() else { return nil }
+        return RequestFailure(.failed, operation: failure.operation, object: failure.object, cause: failure.cause)
+    }
+
+    func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32) { runtime.freezer.set(paused, for: client, tag: tag) }
+
+    func statistics() -> [UInt8] { Statistics.document(runtime) }
+}

@@ -1,0 +1,257 @@
+import CLinux
+import Cgroups
+import Container
+import ContainerSpec
+import Control
+import Linux
+import SessionLog
+import Sessions
+
+/// The processes that are started beside the container process, in its namespaces.
+final class Execs {
+    /// Exec sessions that have ended and are kept so that a client can still ask how.
+    private static let keptEnded = 64
+    /// Places for health checks, over and above the configured number of sessions.
+    private static let reserved = 1
+
+    private let runtime: Runtime
+    private(set) var all: [Exec] = []
+    private var made: UInt64 = 0
+    /// Groups of sessions that have ended, in which something was still dying.
+    private var leftGroups: [Cgroup] = []
+
+    init(_ runtime: Runtime) { self.runtime = runtime }
+
+    var running: Int { all.reduce(0) { $0 + ($1.session.state == .ended ? 0 : 1) } }
+
+    /// Starts a process for a client.
+    func start(_ request: ExecRequest) -> Outcome<Session> {
+        func refuse(_ code: RequestFailure.Code, _ object: String, _ cause: String) -> Outcome<Session> {
+            .failure(RequestFailure(code, exitCode: 125, operation: "exec", object: object, cause: cause))
+        }
+        var warnings: [SpecIssue] = []
+        let process: ContainerProcess
+        do throws(SpecError) {
+            process = try ContainerProcess.decode(request.process, in: runtime.spec, warnings: &warnings)
+        } catch {
+            return refuse(.invalid, "process", error.description)
+        }
+        for warning in warnings { runtime.diagnostics.warning("exec: \(warning.description)") }
+        if !request.session.isEmpty && runtime.control.session(request.session) != nil {
+            return refuse(.invalid, request.session, "there is a session of this name")
+        }
+        if running >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
+            return refuse(.tooMany, process.args.first ?? "", "\(running + 1) sessions run, which is the most")
+        }
+        // Its start and end are events in the log, which must not pile up where the port takes nothing.
+        if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }
+        return start(process, name: request.session, wantsStdin: request.wantsStdin, purpose: .client)
+    }
+
+    /// Starts a process.
+    func start(_ process: ContainerProcess, name: String, wantsStdin: Bool, purpose: Exec.Purpose) -> Outcome<Session> {
+        func refuse(_ code: RequestFailure.Code, _ cause: String, _ exitCode: UInt8 = 125) -> Outcome<Session> {
+            .failure(RequestFailure(code, exitCode: exitCode, operation: "exec", object: process.args.first ?? "", cause: cause))
+        }
+        guard let container = runtime.lifecycle.container, runtime.lifecycle.isRunning else {
+            return refuse(.notRunning, "the container does not run")
+        }
+        if runtime.isPaused { return refuse(.busy, "the container is paused") }
+        made &+= 1
+        let id = name.isEmpty ? "exec-\(made)" : name
+        let session = runtime.makeSession(
+            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal, endsInputWithClient: true, log: nil)
+        let group: Cgroup
+        do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
+            return refuse(.failed, error.description)
+        }
+        let placement = Placement(
+            cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: wantsStdin),
+            filter: runtime.lifecycle.filter)
+        let exec: Exec
+        do throws(LaunchError) {
+            let launch = try container.execute(process, placement: placement)
+            exec = Exec(runtime, session: session, group: group, launch: launch, process: process, purpose: purpose)
+        } catch {
+            remove(group)
+            return refuse(.launchFailed, error.description, error.exitCode)
+        }
+        all.append(exec)
+        exec.begin()
+        runtime.control.sessionsChanged()
+        return .success(session)
+    }
+
+    func exec(of session: Session) -> Exec? { all.first { $0.session === session } }
+
+    /// A child was reaped.
+    /// - Returns: whether it was one of these.
+    func reaped(_ child: Children.Ended) -> Bool {
+        for exec in all where exec.processID == child.pid {
+            exec.processEnded(child.end, child.usage)
+            return true
+        }
+        return false
+    }
+
+    /// Goes on with launches that are under way: an unknown child ended, and may be one of theirs.
+    func stepLaunches() { for exec in all { exec.stepLaunch() } }
+
+    /// The container ended: nothing more can be started, and what runs is being killed with it.
+    func containerEnded() { for exec in all { exec.cancel("the container ended") } }
+
+    /// An exec is over.
+    func ended(_ exec: Exec) {
+        leaveGroup(exec.group)
+        if exec.purpose == .health {
+            all.removeAll { $0 === exec }
+        } else {
+            while all.count(where: { $0.session.state == .ended }) > Execs.keptEnded,
+                let oldest = all.firstIndex(where: { $0.session.state == .ended && $0.session.attachments.isEmpty })
+            {
+                all.remove(at: oldest)
+            }
+        }
+        runtime.control.sessionsChanged()
+    }
+
+    /// Drops what is known of an ended one.
+    func forget(_ session: Session) { all.removeAll { $0.session === session } }
+
+    /// What the process left behind lives on in the container, as it does with Docker; its group goes.
+    private func leaveGroup(_ group: Cgroup) {
+        if let main = runtime.lifecycle.group, let left = try? group.processes() {
+            for pid in left { try? main.add(pid) }
+        }
+        remove(group)
+    }
+
+    private func remove(_ group: Cgroup) {
+        if (try? group.remove()) != true { leftGroups.append(group) }
+    }
+
+    var nextDeadline: Int64? {
+        var next: Int64? = leftGroups.isEmpty ? nil : Clock.monotonic() &+ 100_000_000
+        for exec in all { next = next.earlier(exec.nextDeadline) }
+        return next
+    }
+
+    func checkDeadlines(_ now: Int64) {
+        for exec in all { exec.checkDeadlines(now) }
+        if !leftGroups.isEmpty {
+            let groups = leftGroups
+            leftGroups = []
+            for group in groups { leaveGroup(group) }
+        }
+    }
+}
+
+/// One process beside the container process.
+final class Exec: EventHandler, SessionOwner {
+    enum Purpose { case client, health }
+
+    let session: Session
+    let group: Cgroup
+    let purpose: Purpose
+    private let runtime: Runtime
+    private let process: ContainerProcess
+    private var launch: ProcessLaunch?
+    private var running: SessionProcess?
+    private var stepper = Stepper()
+
+    init(_ runtime: Runtime, session: Session, group: Cgroup, launch: ProcessLaunch, process: ContainerProcess, purpose: Purpose) {
+        self.runtime = runtime
+        self.session = session
+        self.group = group
+        self.launch = launch
+        self.process = process
+        self.purpose = purpose
+        session.owner = self
+    }
+
+    var processID: Int32? { running?.processID }
+
+    func begin() { stepLaunch() }
+
+    func ready(role: Int32, _ event: Epoll.Event) { stepLaunch() }
+
+    func stepLaunch() {
+        guard let launch else { return }
+        stepper.pause(runtime.loop)
+        switch launch.step() {
+        case .waiting: stepper.resume(runtime.loop, launch.descriptor, self, role: 0)
+        case .failed(let error):
+            self.launch = nil
+            session.fail(
+                RequestFailure(
+                    .launchFailed, exitCode: error.exitCode, operation: error.operation, object: error.object, cause: error.cause))
+            over()
+        case .started(let process):
+            self.launch = nil
+            running = process
+            session.begin(process)
+            if purpose == .client {
+                runtime.log.event(
+                    .execStart(
+                        id: runtime.spec.tether.id, session: session.id, pid: process.processID,
+                        args: Runtime.bounded(self.process.args), startedAt: Timestamp(nanoseconds: session.startedAt)))
+            }
+        }
+    }
+
+    func cancel(_ cause: String) {
+        launch?.cancel(cause)
+        stepLaunch()
+        running?.signal(.kill)
+    }
+
+    /// Ends the process and all it started.
+    func kill() {
+        launch?.cancel("it was not started in time")
+        stepLaunch()
+        try? group.kill()
+    }
+
+    func signal(_ signal: Signal) { running?.signal(signal) }
+
+    func resize(rows: UInt16, columns: UInt16) throws(SyscallError) { try running?.resize(rows: rows, columns: columns) }
+
+    func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
+        let killed = (try? group.memoryEvents())??.oomKill ?? 0
+        session.processEnded(end, usage, oomKilled: killed > 0)
+    }
+
+    func sessionEnded(_ session: Session) {
+        running = nil
+        if purpose == .client, let result = session.result {
+            runtime.log.event(.execDie(id: runtime.spec.tether.id, ExitRecord(result)))
+        }
+        session.finish()
+        over()
+    }
+
+    private func over() {
+        if purpose == .health { runtime.health.checkEnded(session) }
+        runtime.execs.ended(self)
+    }
+
+    var nextDeadline: Int64? { launch?.deadline.nanoseconds }
+
+    func checkDeadlines(_ now: Int64) { if let launch, launch.deadline.hasPassed { stepLaunch() } }
+}
+
+// Container and Sessions do not know each other; what one starts is what the other reads.
+extension SessionProcess: StreamedProcess {}
+
+extension ExitRecord {
+    /// What the session log says of a session's end.
+    init(_ result: SessionResult, restarts: Int64 = 0) {
+        self.init(
+            id: result.id, exitCode: result.exitCode, signal: Signal(rawValue: Int32(result.signal))?.name, coreDumped: result.coreDumped,
+            oomKilled: result.oomKilled, startedAt: result.startedAt, finishedAt: result.finishedAt, stdout: result.stdout,
+            stderr: result.stderr, drain: result.drain,
+            usage: ResourceUsage(
+                userMicroseconds: result.userMicroseconds, systemMicroseconds: result.systemMicroseconds,
+                maximumResidentKiB: result.maximumResidentKiB), restarts: restarts, error: result.error)
+    }
+}

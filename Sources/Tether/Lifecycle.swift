@@ -1,0 +1,387 @@
+import CLinux
+import Cgroups
+import Container
+import ContainerSpec
+import Control
+import Linux
+import Seccomp
+import SessionLog
+import Sessions
+
+/// The container from its first start to its last end: starts it, stops it, and starts it again where its policy says so.
+///
+/// One step after another, none of which waits: what takes time is a descriptor in the event loop and a deadline.
+final class Lifecycle: EventHandler, SessionOwner {
+    enum Stage {
+        /// Compiles the seccomp profile.
+        case preparing
+        /// Waits for the last process of the run before to be gone.
+        case clearing
+        case launching
+        /// The process runs, or its output is drained.
+        case running
+        /// Runs the poststop hooks.
+        case ending
+        /// Waits until the process is started again.
+        case resting
+        case over
+    }
+
+    /// How it came out.
+    enum Outcome {
+        /// The container ran, and this is its last end.
+        case ended(ExitRecord)
+        case failed(Failure)
+    }
+
+    private enum Role: Int32 { case compilation, launch, poststart, poststop }
+
+    /// How long the processes of a run that ended may take to disappear, and a process to end after SIGKILL, in milliseconds. One
+    /// that hangs in the kernel never does.
+    static let killPatience: Int64 = 10_000
+
+    let runtime: Runtime
+    /// The primary session, which goes through all starts.
+    let session: Session
+    private(set) var stage = Stage.preparing
+    private(set) var outcome: Outcome?
+    private(set) var container: RunningContainer?
+    private(set) var group: Cgroup?
+    private(set) var filter: SyscallFilter?
+    var restart: RestartTracker
+
+    private var compilation: SeccompCompilation?
+    private var launch: ContainerLaunch?
+    private var poststart: HookRun?
+    private var poststop: HookRun?
+    private var stepper = Stepper()
+    private var poststartStepper = Stepper()
+    private var clearDeadline = Deadline(nanoseconds: 0)
+    private var restAfter: Int64 = 0
+    private var startedAt: Int64 = 0
+    private var ranFor: Int64 = 0
+    /// What else went wrong with a container that ran.
+    private var trouble: FailureReport?
+
+    // Stopping.
+    private(set) var isStopping = false
+    private var killAt: Int64?
+    private(set) var wasKilled = false
+    private var giveUpAt: Int64?
+
+    init(_ runtime: Runtime, session: Session) {
+        self.runtime = runtime
+        self.session = session
+        restart = RestartTracker(policy: runtime.spec.tether.restart)
+        session.owner = self
+    }
+
+    private var spec: ContainerSpec { runtime.spec }
+    var isRunning: Bool { stage == .running && session.state == .running }
+
+    // MARK: Starting
+
+    /// Begins with the first start.
+    func begin() {
+        runtime.status.enter(.launching)
+        guard let profile = spec.seccomp else { return startContainer() }
+        do throws(SeccompError) {
+            compilation = try SeccompCompilation(
+                profile, for: SeccompTarget(boundingCapabilities: spec.process.capabilities.bounding))
+            stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
+        } catch {
+            fail(Failure(error.operation, error.object, error.cause))
+        }
+    }
+
+    private func stepCompilation() {
+        stepper.pause(runtime.loop)
+        do throws(SeccompError) {
+            guard let program = try compilation?.step() else {
+                return stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
+            }
+            compilation = nil
+            for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
+            filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
+            startContainer()
+        } catch {
+            compilation = nil
+            fail(Failure(error.operation, error.object, error.cause))
+        }
+    }
+
+    /// Starts the process, once nothing is left of a run before.
+    private func startContainer() {
+        stage = .clearing
+        clearDeadline = .after(milliseconds: Lifecycle.killPatience)
+        clear()
+    }
+
+    private func clear() {
+        do throws(CgroupError) {
+            group = try runtime.groups.makeSession("main", isContainerRoot: true)
+            launchContainer()
+        } catch {
+            if error.errno?.rawValue == EBUSY && !clearDeadline.hasPassed { return }
+            fail(Failure(error.operation, error.object, error.cause))
+        }
+    }
+
+    private func launchContainer() {
+        stage = .launching
+        runtime.status.enter(.launching)
+        saveRecoveryState(.launching, nil, 0)
+        let process = spec.process
+        let placement = Placement(
+            cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
+            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
+        do throws(LaunchError) {
+            launch = try ContainerLaunch.start(spec, root: Shutdown.rootfs, placement: placement)
+            stepLaunch()
+        } catch {
+            fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
+        }
+    }
+
+    /// Goes on with a launch that is under way. Also called when an unknown child ended: it may be the process, whose start has to
+    /// be known first.
+    func stepLaunch() {
+        guard let launch else { return }
+        stepper.pause(runtime.loop)
+        switch launch.step() {
+        case .waiting: stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
+        case .failed(let error):
+            self.launch = nil
+            fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
+        case .started(let container):
+            self.launch = nil
+            started(container)
+        }
+    }
+
+    private func started(_ container: RunningContainer) {
+        self.container = container
+        stage = .running
+        wasKilled = false
+        killAt = nil
+        giveUpAt = nil
+        startedAt = Clock.monotonic()
+        session.begin(container.process)
+        let time = Timestamp(nanoseconds: session.startedAt)
+        saveRecoveryState(.running, time, container.process.processID)
+        runtime.status.pid = container.process.processID
+        runtime.status.startedAt = time
+        runtime.log.event(
+            .start(id: spec.tether.id, pid: container.process.processID, args: Runtime.bounded(spec.process.args), startedAt: time))
+        runtime.status.enter(.running)
+        poststart = container.poststart()
+        if poststart != nil { stepPoststart() }
+        runtime.containerStarted()
+        // A stop that was asked for while the last step of the start was under way.
+        if isStopping { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
+    }
+
+    private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
+        var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
+        state.stopSignal = spec.tether.stop.signal
+        state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
+        state.save()
+    }
+
+    private func stepPoststart() {
+        poststartStepper.pause(runtime.loop)
+        guard let hooks = poststart else { return }
+        switch hooks.step() {
+        case .waiting: poststartStepper.resume(runtime.loop, hooks.descriptor, self, role: Role.poststart.rawValue)
+        case .finished(let failures):
+            poststart = nil
+            for failure in failures { runtime.diagnostics.warning(failure.description) }
+        }
+    }
+
+    // MARK: The end
+
+    /// A child was reaped.
+    /// - Returns: whether it was the container process.
+    func reaped(_ child: Children.Ended) -> Bool {
+        guard let container, container.process.processID == child.pid else { return false }
+        processEnded(child.end, child.usage)
+        return true
+    }
+
+    private func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
+        ranFor = Clock.monotonic() &- startedAt
+        killAt = nil
+        giveUpAt = nil
+        // The group was made for this run, so what it has counted happened in this run.
+        let killed = (try? group?.memoryEvents())??.oomKill ?? 0
+        runtime.setFrozen(false)
+        session.processEnded(end, usage, oomKilled: killed > 0)
+        // The container ends with its process: the end of its PID namespace ends everything in it, as in Docker.
+        container?.killNamespaces()
+        runtime.containerEnded()
+    }
+
+    /// The output is drained.
+    func sessionEnded(_ session: Session) {
+        runtime.log.flushPartials()
+        // What lives outside of a PID namespace had its grace period.
+        try? runtime.groups.container.kill()
+        if let hooks = poststart {
+            hooks.abandon()
+            poststart = nil
+            poststartStepper.pause(runtime.loop)
+        }
+        stage = .ending
+        poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
+        if poststop == nil { decide() } else { stepPoststop() }
+    }
+
+    private func stepPoststop() {
+        stepper.pause(runtime.loop)
+        guard let hooks = poststop else { return }
+        switch hooks.step() {
+        case .waiting: stepper.resume(runtime.loop, hooks.descriptor, self, role: Role.poststop.rawValue)
+        case .finished(let failures):
+            poststop = nil
+            for failure in failures { runtime.diagnostics.warning(failure.description) }
+            decide()
+        }
+    }
+
+    /// Starts the container again, or ends with it.
+    private func decide() {
+        container = nil
+        guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
+        let before = restart.count
+        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: isStopping)
+        var record = ExitRecord(result, restarts: before)
+        record.id = spec.tether.id
+        record.error = trouble
+        guard let delay else { return over(.ended(record)) }
+        runtime.status.pid = nil
+        runtime.status.restarts = restart.count
+        runtime.log.event(.die(record, restartMilliseconds: delay / 1_000_000))
+        runtime.diagnostics.info("exit code \(record.exitCode); starting again in \(delay / 1_000_000) ms (restart \(restart.count))")
+        runtime.control.notify(
+            .restarting(count: UInt32(clamping: restart.count), delayMilliseconds: UInt64(clamping: delay / 1_000_000)))
+        stage = .resting
+        restAfter = Clock.monotonic() &+ delay
+        runtime.status.enter(.launching)
+    }
+
+    private func fail(_ failure: Failure) { over(.failed(failure)) }
+
+    private func over(_ outcome: Outcome) {
+        stage = .over
+        self.outcome = outcome
+        launch = nil
+        session.finish()
+    }
+
+    // MARK: Stopping
+
+    /// Someone wants the container to end.
+    /// - Parameters: what is not given is as configured.
+    func stop(_ reason: String, signal: Signal? = nil, timeoutMilliseconds: Int64? = nil) {
+        let signal = signal ?? spec.tether.stop.signal
+        let timeout = timeoutMilliseconds ?? spec.tether.stop.timeoutSeconds &* 1000
+        let again = isStopping
+        isStopping = true
+        switch stage {
+        case .preparing, .clearing:
+            compilation = nil
+            stepper.pause(runtime.loop)
+            fail(Failure("start", spec.tether.id, "stopped before it started"))
+        case .launching:
+            launch?.cancel("stopped before it started")
+            stepLaunch()
+        case .resting:
+            runtime.diagnostics.info("stop asked by \(reason): not starting again")
+            if let result = session.result {
+                var record = ExitRecord(result, restarts: restart.count &- 1)
+                record.id = spec.tether.id
+                over(.ended(record))
+            }
+        case .running where session.state == .running:
+            runtime.diagnostics.info("stop asked by \(reason): sending \(signal.name), then waiting \(timeout) ms")
+            if !again {
+                runtime.status.enter(.stopping)
+                runtime.control.notify(.stopping)
+            }
+            signalStop(signal, timeout)
+        case .running, .ending, .over: break
+        }
+    }
+
+    private func signalStop(_ signal: Signal, _ timeout: Int64) {
+        // A frozen process would take the signal only when it is thawed.
+        runtime.setFrozen(false)
+        container?.process.signal(signal)
+        let due = Clock.monotonic() &+ timeout &* 1_000_000
+        // A second request may shorten the wait, not lengthen it.
+        killAt = min(killAt ?? due, due)
+    }
+
+    private func kill() {
+        runtime.diagnostics.warning("still running after the grace period: killing it")
+        wasKilled = true
+        killAt = nil
+        giveUpAt = Clock.monotonic() &+ Lifecycle.killPatience &* 1_000_000
+        container?.process.signal(.kill)
+        container?.killNamespaces()
+        do throws(CgroupError) { try runtime.groups.container.kill() } catch { runtime.diagnostics.warning(error.description) }
+    }
+
+    /// Even SIGKILL did not end it: it hangs in the kernel, and waiting longer helps nobody.
+    private func giveUp() {
+        giveUpAt = nil
+        let pid = container?.process.processID ?? 0
+        let cause = "it has not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL"
+        runtime.diagnostics.error("end pid \(pid): \(cause)")
+        trouble = FailureReport(phase: .stopping, operation: "end", object: "pid \(pid)", cause: cause)
+        processEnded(ProcessEnd(waitStatus: SIGKILL), ResourceUsage())
+    }
+
+    // MARK: Events and deadlines
+
+    func ready(role: Int32, _ event: Epoll.Event) {
+        switch Role(rawValue: role) {
+        case .compilation: stepCompilation()
+        case .launch: stepLaunch()
+        case .poststart: stepPoststart()
+        case .poststop: stepPoststop()
+        case nil: break
+        }
+    }
+
+    var nextDeadline: Int64? {
+        var next: Int64?
+        switch stage {
+        case .preparing: next = compilation?.deadline.nanoseconds
+        // Nothing tells when the last process is gone but the group that can be removed.
+        case .clearing: next = Clock.monotonic() &+ 20_000_000
+        case .launching: next = launch?.deadline.nanoseconds
+        case .running: next = killAt.earlier(giveUpAt).earlier(poststart?.deadline.nanoseconds)
+        case .ending: next = poststop?.deadline.nanoseconds
+        case .resting: next = restAfter
+        case .over: break
+        }
+        return next
+    }
+
+    func checkDeadlines(_ now: Int64) {
+        switch stage {
+        case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .clearing: clear()
+        case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
+        case .running:
+            if let killAt, killAt <= now { kill() }
+            if let giveUpAt, giveUpAt <= now { giveUp() }
+            if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
+        case .ending: if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
+        case .resting: if restAfter <= now { startContainer() }
+        case .over: break
+        }
+    }
+}

@@ -1,0 +1,265 @@
+import CLinux
+import Cgroups
+import Container
+import ContainerSpec
+import Control
+import KernelModules
+import Linux
+import SessionLog
+import Sessions
+
+/// The VM from the moment its root is mounted: one thread, one event loop, no call that waits but epoll_wait(2).
+///
+/// It owns the parts and gives each its turn; what they do is in their own files. They live as long as PID 1 does, so that they
+/// refer to each other harms nobody.
+final class Runtime: EventHandler {
+    private enum Role: Int32 { case signals, log, diagnostics, powerButton, drivers }
+
+    private(set) var spec: ContainerSpec
+    let loop: EventLoop
+    let stops: StopRequests
+    let log: SessionLogWriter
+    let diagnostics: Diagnostics
+    let status: StatusReporter
+    let groups: CgroupHierarchy
+    private let modules: ModuleLoader
+    private let readSpec: () throws(Failure) -> ContainerSpec
+    private let buffer = ReadBuffer()
+
+    private(set) lazy var lifecycle = Lifecycle(self, session: makePrimarySession())
+    private(set) lazy var execs = Execs(self)
+    private(set) lazy var health = HealthChecks(self)
+    private(set) lazy var freezer = Freezer(self)
+    private(set) lazy var control = ControlServer(self)
+
+    private var drivers: HardwareDrivers?
+    private var driversWatch: EventLoop.Watch?
+    private var logWatch: EventLoop.Watch?
+    private var diagnosticsWatch: EventLoop.Watch?
+    /// Processes that ended as PID 1's children without having been started by it.
+    private(set) var orphans = 0
+
+    /// - Parameter readSpec: reads the configuration anew.
+    init(
+        _ spec: ContainerSpec, groups: CgroupHierarchy, modules: ModuleLoader, stops: StopRequests, log: SessionLogWriter,
+        diagnostics: Diagnostics, status: StatusReporter, readSpec: @escaping () throws(Failure) -> ContainerSpec
+    ) throws(SyscallError) {
+        self.spec = spec
+        self.groups = groups
+        self.modules = modules
+        self.stops = stops
+        self.log = log
+        self.diagnostics = diagnostics
+        self.status = status
+        self.readSpec = readSpec
+        loop = try EventLoop()
+    }
+
+    var isPaused: Bool { freezer.isPaused }
+
+    /// Runs until the container has ended for good.
+    func run() throws(SyscallError) -> Lifecycle.Outcome {
+        _ = loop.watch(stops.signalDescriptor, .readable, self, role: Role.signals.rawValue)
+        lifecycle.begin()
+        // Signals that came before this were taken while booting: a stop may have been asked for.
+        reap()
+        stopIfRequested()
+        while true {
+            if let outcome = lifecycle.outcome { return outcome }
+            try turn(until: nil)
+        }
+    }
+
+    /// Gives the clients what is still theirs. For as long as they take it, and no longer than the output may be drained.
+    func linger() {
+        let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
+        while !control.isClosed && !deadline.hasPassed {
+            control.close("the VM powers off")
+            do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch { return diagnostics.warning(error.description) }
+        }
+    }
+
+    private func turn(until limit: Int64?) throws(SyscallError) {
+        updatePorts()
+        try loop.turn(until: nextDeadline.earlier(limit))
+        let now = Clock.monotonic()
+        log.flushDue()
+        lifecycle.session.checkDeadlines(now)
+        for exec in execs.all { exec.session.checkDeadlines(now) }
+        lifecycle.checkDeadlines(now)
+        execs.checkDeadlines(now)
+        health.checkDeadlines(now)
+        freezer.checkDeadlines(now)
+        control.turnEnded(now)
+    }
+
+    private var nextDeadline: Int64? {
+        var next = log.nextDue.earlier(lifecycle.session.nextDeadline).earlier(lifecycle.nextDeadline)
+        for exec in execs.all { next = next.earlier(exec.session.nextDeadline) }
+        return next.earlier(execs.nextDeadline).earlier(health.nextDeadline).earlier(freezer.nextDeadline).earlier(control.nextDeadline)
+    }
+
+    // MARK: Sessions
+
+    func makeSession(
+        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, endsInputWithClient: Bool, log: (any OutputLog)?
+    ) -> Session {
+        var limits = SessionLimits()
+        limits.ringCapacity = Int(clamping: spec.tether.sessions.ringKiB &* 1024)
+        limits.slowClient = spec.tether.sessions.slowClient == .block ? .block : .detach
+        limits.drainGrace = spec.tether.drain.graceMilliseconds
+        limits.drainDeadline = spec.tether.drain.deadlineSeconds &* 1000
+        return Session(
+            id: id, kind: kind, args: Runtime.bounded(args), limits: limits, mayTakeInput: mayTakeInput,
+            endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+    }
+
+    private func makePrimarySession() -> Session {
+        makeSession(
+            id: spec.tether.id, kind: .primary, args: spec.process.args,
+            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, endsInputWithClient: spec.tether.stdin == .once, log: log)
+    }
+
+    // MARK: What the parts tell each other
+
+    func containerStarted() {
+        // Only now, beside the container: it does not wait for drivers that it may never need.
+        if drivers == nil {
+            drivers = HardwareDrivers(modules, diagnostics)
+            watchDrivers()
+        }
+        health.containerStarted()
+        control.sessionsChanged()
+    }
+
+    func containerEnded() {
+        health.containerEnded()
+        execs.containerEnded()
+        control.sessionsChanged()
+    }
+
+    /// Lets a paused container run on.
+    func setFrozen(_ frozen: Bool) { if !frozen { freezer.thaw() } }
+
+    /// Reads the configuration anew. Limits, stop, restart and health settings hold at once, the rest when the container is started
+    /// again; what belongs to the VM (the disk, the log) does not change while it runs.
+    func reload() -> Failure? {
+        do throws(Failure) {
+            var new = try readSpec()
+            if new.tether.id != spec.tether.id { throw Failure("reload", Boot.configurationKey, "the id of a container cannot change") }
+            new.tether.rootfs = spec.tether.rootfs
+            new.tether.control = spec.tether.control
+            do throws(CgroupError) {
+                try groups.apply(try ResourcePlan(new.resources, ceilings: groups.ceilings))
+            } catch {
+                throw Failure(error.operation, error.object, error.cause)
+            }
+            let check = spec.tether.healthCheck
+            spec = new
+            lifecycle.restart.policy = new.tether.restart
+            log.partialDelay = new.tether.log.partialFlushMilliseconds &* 1_000_000
+            if new.tether.healthCheck != check && lifecycle.isRunning { health.containerStarted() }
+            diagnostics.info("configuration read anew")
+            return nil
+        } catch {
+            diagnostics.error(error.description)
+            return error
+        }
+    }
+
+    // MARK: Events
+
+    func ready(role: Int32, _ event: Epoll.Event) {
+        switch Role(rawValue: role) {
+        case .signals: takeSignals()
+        case .log: log.flush()
+        case .diagnostics: diagnostics.flush()
+        case .powerButton:
+            stops.takeButton()
+            stopIfRequested()
+        case .drivers: takeDrivers()
+        case nil: break
+        }
+    }
+
+    private func takeSignals() {
+        if stops.takeSignals() { reap() }
+        if stops.takeReload() { _ = reload() }
+        stopIfRequested()
+    }
+
+    private func stopIfRequested() {
+        guard let reason = stops.reason, !lifecycle.isStopping else { return }
+        lifecycle.stop(reason)
+    }
+
+    /// Takes all ended children: processes, workers, helpers, and orphans that came to us.
+    private func reap() {
+        while let child = Children.reapOne() {
+            if take(child) { continue }
+            // A process may end before its start was noticed. What told of its start is there now.
+            lifecycle.stepLaunch()
+            execs.stepLaunches()
+            if !take(child) {
+                orphans &+= 1
+                diagnostics.debug("reaped pid \(child.pid)")
+            }
+        }
+    }
+
+    private func take(_ child: Children.Ended) -> Bool { lifecycle.reaped(child) || execs.reaped(child) || control.reaped(child) }
+
+    /// Watches the ports that have something to get rid of.
+    private func updatePorts() {
+        update(&logWatch, log.wantsToWrite, log.descriptor, .log)
+        update(&diagnosticsWatch, diagnostics.wantsToWrite, diagnostics.descriptor, .diagnostics)
+    }
+
+    private func update(_ watch: inout EventLoop.Watch?, _ wanted: Bool, _ descriptor: Int32, _ role: Role) {
+        if wanted, watch == nil {
+            watch = loop.watch(descriptor, .writable, self, role: role.rawValue)
+        } else if !wanted, let current = watch {
+            loop.unwatch(current)
+            watch = nil
+        }
+    }
+
+    // MARK: Drivers and power button
+
+    private func watchDrivers() {
+        if let descriptor = drivers?.descriptor {
+            driversWatch = loop.watch(descriptor, .readable, self, role: Role.drivers.rawValue)
+        } else {
+            // Its driver is among those that were loaded.
+            do throws(SyscallError) { try stops.watchPowerButton() } catch { diagnostics.warning("no power button: \(error.description)") }
+            if let button = stops.buttonDescriptor { _ = loop.watch(button, .readable, self, role: Role.powerButton.rawValue) }
+        }
+    }
+
+    /// The loading of the other drivers made progress.
+    private func takeDrivers() {
+        if let driversWatch { loop.unwatch(driversWatch) }
+        driversWatch = nil
+        drivers?.step()
+        watchDrivers()
+    }
+
+    // MARK: Text
+
+    /// Arguments short enough for one record.
+    static func bounded(_ arguments: [String]) -> [String] {
+        var result: [String] = []
+        var room = 4096
+        for argument in arguments {
+            room -= argument.utf8.count + 4
+            if room < 0 { return result + ["…"] }
+            result.append(argument)
+        }
+        return result
+    }
+
+    /// The beginning of `text` on one line: what the container wrote must not look like a line of ours.
+    static func printable(_ text: String) -> String {
+        String(decoding: text.utf8.prefix(256).map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
+    }
+}
