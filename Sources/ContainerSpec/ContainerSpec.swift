@@ -17,8 +17,24 @@ public struct ContainerSpec: Equatable, Sendable {
     public var domainname: String?
     /// `annotations`, in the order of the configuration. tether itself reads none.
     public var annotations: [KeyValue]
+    public var hooks: ContainerHooks
     /// `linux.namespaces`.
     public var namespaces: ContainerNamespaces
+    /// `linux.uidMappings` and `linux.gidMappings`: neither is empty where ``namespaces`` has a user namespace, both are elsewhere.
+    public var uidMappings: [IDMapping]
+    public var gidMappings: [IDMapping]
+    /// `linux.timeOffsets`: only with a time namespace.
+    public var timeOffsets: TimeOffsets
+    /// `linux.rootfsPropagation`; nil is private.
+    public var rootfsPropagation: MountPropagation?
+    /// `linux.sysctl`: names with dots, checked to be parameters of namespaces that the container has of its own, and their values.
+    public var sysctl: [KeyValue]
+    /// `linux.devices`: nodes to make beside the standard ones.
+    public var devices: [ContainerDevice]
+    /// `linux.resources`.
+    public var resources: ContainerResources
+    /// `linux.personality.domain`; nil leaves it.
+    public var personality: Personality?
     /// `linux.maskedPaths`: absolute paths in the container that must not be readable. Without the property the standard ones.
     public var maskedPaths: [String]
     /// `linux.readonlyPaths`: absolute paths in the container that must not be writable. Without the property the standard ones.
@@ -35,7 +51,14 @@ public struct ContainerSpec: Equatable, Sendable {
         root = ContainerRoot()
         mounts = []
         annotations = []
+        hooks = ContainerHooks()
         namespaces = ContainerNamespaces()
+        uidMappings = []
+        gidMappings = []
+        timeOffsets = TimeOffsets()
+        sysctl = []
+        devices = []
+        resources = ContainerResources()
         maskedPaths = ContainerSpec.standardMaskedPaths
         readonlyPaths = ContainerSpec.standardReadonlyPaths
         tether = TetherSettings()
@@ -51,67 +74,6 @@ extension ContainerSpec {
     /// What `runc spec` makes read-only. By /proc/sys/kernel/core_pattern alone root could have the kernel run a program
     /// outside the container.
     public static let standardReadonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-}
-
-/// `process`: the container process.
-public struct ContainerProcess: Equatable, Sendable {
-    /// `args`: the command and its arguments; never empty, and the command is no empty string.
-    public var args: [String]
-    /// `cwd`: an absolute path in the container.
-    public var cwd = "/"
-    /// `env`: entries of the form `NAME=value`.
-    public var env: [String] = []
-    public var user = ContainerUser()
-    public var capabilities = CapabilitySets.standard
-    /// `rlimits`: each resource at most once.
-    public var resourceLimits: [ResourceLimit] = []
-    public var noNewPrivileges = false
-    /// `oomScoreAdj`, −1000…1000; nil is 0: nothing is inherited of what protects PID 1.
-    public var oomScoreAdjustment: Int32?
-
-    public init(args: [String]) { self.args = args }
-}
-
-/// `process.user`: whom the process runs as. IDs are never 4294967295, which means "unchanged" to the kernel.
-public struct ContainerUser: Equatable, Sendable {
-    public var uid: UInt32 = 0
-    public var gid: UInt32 = 0
-    /// `umask`, 0…0o777.
-    public var umask: UInt32 = 0o022
-    /// `additionalGids`, at most 65 536 (NGROUPS_MAX).
-    public var additionalGids: [UInt32] = []
-
-    public init() {}
-}
-
-/// `process.capabilities`: the five sets of capabilities(7), bit n standing for capability n.
-public struct CapabilitySets: Equatable, Sendable {
-    public var effective: UInt64 = 0
-    public var bounding: UInt64 = 0
-    public var inheritable: UInt64 = 0
-    public var permitted: UInt64 = 0
-    public var ambient: UInt64 = 0
-
-    /// Five empty sets.
-    public init() {}
-}
-
-/// An entry of `process.rlimits` (setrlimit(2)).
-public struct ResourceLimit: Equatable, Sendable {
-    /// The name in the configuration: "RLIMIT_NOFILE".
-    public var type: String
-    /// The kernel's number of the resource.
-    public var resource: Int32
-    /// Not above `hard`. 2^64 − 1 is RLIM_INFINITY.
-    public var soft: UInt64
-    public var hard: UInt64
-
-    public init(type: String, resource: Int32, soft: UInt64, hard: UInt64) {
-        self.type = type
-        self.resource = resource
-        self.soft = soft
-        self.hard = hard
-    }
 }
 
 /// `root`. Its `path` says nothing here: the root is the disk that `tether.rootfs` names.
@@ -131,6 +93,9 @@ public struct ContainerMount: Equatable, Sendable {
     public var source: String?
     /// As mount(8) takes them after `-o`, one or more (with commas) an element.
     public var options: [String]
+    /// `uidMappings` and `gidMappings`: an id-mapped mount (mount_setattr(2)). Both are empty, or neither is.
+    public var uidMappings: [IDMapping] = []
+    public var gidMappings: [IDMapping] = []
 
     public init(destination: String, type: String?, source: String?, options: [String]) {
         self.destination = destination
@@ -141,6 +106,9 @@ public struct ContainerMount: Equatable, Sendable {
 
     /// Whether the options ask for a bind mount (`bind`, `rbind`).
     public var isBind: Bool { options.contains("bind") || options.contains("rbind") }
+
+    /// Whether the options ask for an id-mapped mount (`idmap`, `ridmap`): by the mount's own mappings, or else by the container's.
+    public var isIDMapped: Bool { options.contains("idmap") || options.contains("ridmap") }
 }
 
 /// `linux.namespaces`: what the process gets of its own. It always has its own mount namespace.
@@ -148,8 +116,14 @@ public struct ContainerNamespaces: Equatable, Sendable {
     public var pid = true
     public var ipc = true
     public var uts = true
+    /// The container's own cgroup is the root of what it sees.
+    public var cgroup = true
+    /// With ``ContainerSpec/uidMappings`` and ``ContainerSpec/gidMappings``.
+    public var user = false
+    /// With ``ContainerSpec/timeOffsets``.
+    public var time = false
 
-    /// The default: all of them.
+    /// The default: all but `user` and `time`, which need settings of their own.
     public init() {}
 }
 

@@ -42,11 +42,12 @@ extension ContainerSpec {
         spec.hostname = reader.hostName("hostname")
         spec.domainname = reader.hostName("domainname")
         spec.mounts = (reader.objects("mounts") ?? []).map { ContainerMount($0) }
-        if let annotations = reader.object("annotations") { spec.annotations = keyValues(annotations) }
+        if let annotations = reader.object("annotations") { spec.annotations = annotations.keyValues() }
+        if let hooks = reader.object("hooks") { spec.hooks = ContainerHooks(hooks) }
         if let linux = reader.object("linux") { spec.decodeLinux(linux) }
+        spec.checkNamespaces(reader)
         if let hostname = spec.hostname { spec.tether.id = hostname }
         if let tether = reader.object("tether") { spec.tether.decode(tether) }
-        reader.refuse(["hooks"])
         reader.refuse(["windows", "solaris", "vm", "zos", "freebsd"], "not honoured: the container is a Linux process in this VM")
         reader.warnOfUnknown([
             "ociVersion", "process", "root", "hostname", "domainname", "mounts", "annotations", "linux", "tether", "hooks",
@@ -65,107 +66,33 @@ extension ContainerSpec {
         }
     }
 
-    private static func keyValues(_ reader: ObjectReader) -> [KeyValue] {
-        var pairs: [KeyValue] = []
-        pairs.reserveCapacity(reader.members.count)
-        for member in reader.members {
-            if case .string(let value) = member.value {
-                pairs.append(KeyValue(key: member.name, value: value))
-            } else {
-                reader.mismatch(member.name, "a string", member.value)
-            }
-        }
-        return pairs
-    }
-
     private mutating func decodeLinux(_ reader: ObjectReader) {
         if let entries = reader.objects("namespaces") {
             namespaces = ContainerNamespaces(entries, reader.path("namespaces"), reader.issues)
         }
         maskedPaths = reader.strings("maskedPaths", check: pathProblem) ?? maskedPaths
         readonlyPaths = reader.strings("readonlyPaths", check: pathProblem) ?? readonlyPaths
+        uidMappings = IDMapping.list(reader, "uidMappings")
+        gidMappings = IDMapping.list(reader, "gidMappings")
+        if let offsets = reader.object("timeOffsets") { timeOffsets = TimeOffsets(offsets) }
+        rootfsPropagation = reader.choice("rootfsPropagation", MountPropagation.words)
+        // Where the container's cgroup is says nothing to anyone: there is one container, and its cgroup is its namespace's root.
+        _ = reader.string("cgroupsPath")
+        if let settings = reader.object("sysctl") { sysctl = ContainerSpec.sysctl(settings) }
+        devices = ContainerDevice.list(reader)
+        if let limits = reader.object("resources") { resources = ContainerResources(limits) }
+        if let object = reader.object("personality") { personality = Personality.read(object) }
         if let profile = reader.object("seccomp"), !JSONValue.object(profile.members).asksForNothing { seccomp = SeccompProfile(profile) }
-        // One line for each of the limits, since each may be what the configuration is about.
-        if let resources = reader.object("resources") { resources.refuseAll() }
-        let refused = [
-            "uidMappings", "gidMappings", "timeOffsets", "devices", "netDevices", "cgroupsPath", "rootfsPropagation", "sysctl",
-            "mountLabel", "intelRdt", "personality", "memoryPolicy",
-        ]
-        reader.refuse(refused)
-        reader.warnOfUnknown(["namespaces", "maskedPaths", "readonlyPaths", "seccomp", "resources"] + refused)
-    }
-}
-
-extension ContainerRoot {
-    init(_ reader: ObjectReader) {
-        self.init()
-        // The path is where a runtime finds the bundle's root; here the disk is the root, whatever the path says.
-        _ = reader.string("path")
-        readonly = reader.bool("readonly") ?? false
-        reader.warnOfUnknown(["path", "readonly"])
-    }
-}
-
-extension ContainerMount {
-    init(_ reader: ObjectReader) {
-        self.init(destination: "", type: nil, source: nil, options: [])
-        if let path = reader.absolutePath("destination") {
-            destination = path
-            if path.utf8.allSatisfy({ $0 == UInt8(ascii: "/") }) {
-                reader.report(.invalid, "destination", "must not be the container's root, which tether.rootfs describes")
-            }
-        } else if reader.value("destination") == nil {
-            reader.report(.missing, "destination", "required: an absolute path in the container")
-        }
-        options = reader.strings("options") { $0.isEmpty ? "expected a mount option, found an empty string" : nil } ?? []
-        if let text = reader.string("type"), !text.isEmpty { type = text }
-        let origin = reader.string("source")
-        if origin?.isEmpty == false { source = origin }
-        if isBind {
-            // There is no bundle directory that a relative path could start from.
-            if let origin, let problem = pathProblem(origin) {
-                reader.report(.invalid, "source", "\(problem): the mount is a bind mount")
-            } else if reader.value("source") == nil {
-                reader.report(.missing, "source", "required for a bind mount: an absolute path")
-            }
-        } else if type == nil && reader.value("type")?.asksForNothing ?? true {
-            reader.report(.missing, "type", "required, except for a bind mount: the filesystem type")
-        }
-        reader.refuse(["uidMappings", "gidMappings"])
-        reader.warnOfUnknown(["destination", "type", "source", "options", "uidMappings", "gidMappings"])
-    }
-}
-
-extension ContainerNamespaces {
-    init(_ entries: [ObjectReader], _ path: String, _ issues: IssueList) {
-        self.init()
-        var seen: [String] = []
-        for entry in entries {
-            guard let type = entry.string("type") else {
-                if entry.value("type") == nil { entry.report(.missing, "type", "required: the kind of namespace") }
-                continue
-            }
-            switch type {
-            case "mount", "pid", "ipc", "uts":
-                if seen.contains(type) { entry.report(.invalid, "type", "the \(type) namespace is listed twice") }
-                seen.append(type)
-            case "network":
-                entry.report(
-                    .unsupported, "type", "a network namespace is not honoured yet: the container uses the VM's network; remove the entry")
-            case "cgroup", "user", "time":
-                entry.report(.unsupported, "type", "a \(type) namespace is not honoured yet; remove the entry")
-            default:
-                entry.report(.invalid, "type", "expected mount, pid, ipc or uts, found \(quoted(type))")
-            }
-            entry.refuse(["path"], "joining a namespace is not honoured: the VM has no other container")
-            entry.warnOfUnknown(["type", "path"])
-        }
-        pid = seen.contains("pid")
-        ipc = seen.contains("ipc")
-        uts = seen.contains("uts")
-        if !seen.contains("mount") {
-            issues.report(.invalid, path, "must list the mount namespace: the container's root and mounts live in it")
-        }
+        reader.refuse(["intelRdt"], "not honoured: caches and memory bandwidth are the hypervisor's to divide, a VM has no resctrl")
+        reader.refuse(["netDevices"], "not honoured: the container uses the VM's network, so there is nowhere to move a device to")
+        reader.refuse(
+            ["memoryPolicy"], "not honoured: where a VM's memory lies is the hypervisor's choice; resources.cpu.mems restricts its nodes")
+        reader.refuse(["mountLabel"], "not honoured: no SELinux policy is loaded in the VM that could know the label")
+        reader.warnOfUnknown([
+            "namespaces", "maskedPaths", "readonlyPaths", "uidMappings", "gidMappings", "timeOffsets", "rootfsPropagation",
+            "cgroupsPath", "sysctl", "devices", "resources", "personality", "seccomp", "intelRdt", "netDevices", "memoryPolicy",
+            "mountLabel",
+        ])
     }
 }
 

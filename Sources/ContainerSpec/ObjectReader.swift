@@ -55,6 +55,7 @@ struct ObjectReader {
         return nil
     }
 
+    /// An integer that may be past Int64.
     func unsigned(_ name: String) -> UInt64? {
         guard let value = value(name) else { return nil }
         switch value {
@@ -64,6 +65,26 @@ struct ObjectReader {
             mismatch(name, "an integer from 0 to 18446744073709551615", value)
             return nil
         }
+    }
+
+    /// An integer of 4 bytes.
+    func integer32(_ name: String, _ range: ClosedRange<Int64> = 0...Int64(UInt32.max)) -> UInt32? {
+        integer(name, range).map { UInt32(clamping: $0) }
+    }
+
+    /// One of a few words; "" is what Go programs write for none.
+    func choice<Value>(_ name: String, _ choices: [(word: String, value: Value)]) -> Value? {
+        guard let value = value(name) else { return nil }
+        if case .string(let text) = value {
+            if text.isEmpty { return nil }
+            for choice in choices where choice.word == text { return choice.value }
+        }
+        var expected = ""
+        for (index, choice) in choices.enumerated() {
+            expected += (index == 0 ? "" : index == choices.count - 1 ? " or " : ", ") + quoted(choice.word)
+        }
+        mismatch(name, expected, value)
+        return nil
     }
 
     /// A string without NUL, which no system call could take.
@@ -123,9 +144,13 @@ struct ObjectReader {
         return nil
     }
 
-    /// The objects of an array.
-    func objects(_ name: String) -> [ObjectReader]? {
+    /// The objects of an array, which has at most `limit` elements.
+    func objects(_ name: String, limit: Int = .max) -> [ObjectReader]? {
         guard let elements = array(name) else { return nil }
+        if elements.count > limit {
+            report(.invalid, name, "expected at most \(limit) elements, found \(elements.count)")
+            return nil
+        }
         var readers: [ObjectReader] = []
         for (index, element) in elements.enumerated() {
             if case .object(let members) = element {
@@ -137,16 +162,40 @@ struct ObjectReader {
         return readers
     }
 
+    /// Reports a property that has to be there, and is not: `what` says what it is.
+    func require(_ name: String, _ what: String) {
+        if value(name) == nil { report(.missing, name, "required: \(what)") }
+    }
+
+    /// The members of an object whose values are strings.
+    func keyValues() -> [KeyValue] {
+        var pairs: [KeyValue] = []
+        pairs.reserveCapacity(members.count)
+        for member in members {
+            if case .string(let value) = member.value {
+                pairs.append(KeyValue(key: member.name, value: value))
+            } else {
+                mismatch(member.name, "a string", member.value)
+            }
+        }
+        return pairs
+    }
+
+    /// Entries of the form NAME=value.
+    func environment(_ name: String) -> [String]? {
+        strings(name) { entry in
+            guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")) else {
+                return "expected NAME=value, found \(quoted(entry))"
+            }
+            return equals == entry.utf8.startIndex ? "expected NAME=value, found no name in \(quoted(entry))" : nil
+        }
+    }
+
     /// Refuses the named properties where they say something: absent, null, false, "", [] and {} ask for nothing.
     func refuse(_ names: [String], _ reason: String? = nil) {
         for name in names {
             if let value = value(name), !value.asksForNothing { report(.unsupported, name, reason ?? ObjectReader.refusal) }
         }
-    }
-
-    /// Refuses every member that says something.
-    func refuseAll() {
-        for member in members where !member.value.asksForNothing { report(.unsupported, member.name, ObjectReader.refusal) }
     }
 
     private static let refusal = "not honoured yet: tether refuses it rather than ignore it"
@@ -168,73 +217,5 @@ struct ObjectReader {
     /// Reports what is wrong with element `index` of the array `name`.
     func report(_ index: Int, _ name: String, _ problem: String) {
         issues.report(.invalid, "\(path(name))[\(index)]", problem)
-    }
-}
-
-/// `path` and the member `name` below it: "a.b", or `a["b.c"]` for a name that would blur the path.
-func memberPath(_ path: String, _ name: String) -> String {
-    let plain =
-        !name.isEmpty
-        && name.utf8.allSatisfy {
-            $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") || $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z")
-                || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
-        }
-    guard plain && name.utf8.count <= 64 else { return "\(path)[\(quoted(name))]" }
-    return path.isEmpty ? name : "\(path).\(name)"
-}
-
-/// What keeps `text` from being an absolute path; nil if nothing does.
-func pathProblem(_ text: String) -> String? {
-    if text.utf8.first != UInt8(ascii: "/") { return "expected an absolute path, found \(quoted(text))" }
-    // PATH_MAX counts the terminating NUL.
-    return text.utf8.count >= 4096 ? "expected a path of at most 4095 bytes, found one of \(text.utf8.count)" : nil
-}
-
-/// `text` for a message: in quotation marks, on one line, at most 64 bytes of it.
-func quoted(_ text: String, mark: String = "\"") -> String {
-    var bytes: [UInt8] = []
-    var shortened = false
-    for scalar in text.unicodeScalars {
-        if bytes.count >= 160 || (bytes.count >= 64 && !mark.isEmpty) {
-            shortened = true
-            break
-        }
-        // C0, DEL and C1 controls, which could end the line or steer a terminal.
-        if scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0) {
-            bytes.append(contentsOf: "\\u{\(String(scalar.value, radix: 16))}".utf8)
-        } else if scalar == "\"" && !mark.isEmpty {
-            bytes.append(contentsOf: "\\\"".utf8)
-        } else {
-            bytes.append(contentsOf: String(Character(scalar)).utf8)
-        }
-    }
-    return mark + String(decoding: bytes, as: UTF8.self) + (shortened ? "…" : "") + mark
-}
-
-extension JSONValue {
-    /// The value for a message: scalars as they are, containers by their kind.
-    var summary: String {
-        switch self {
-        case .null: "null"
-        case .bool(let bool): bool ? "true" : "false"
-        case .integer(let number): "\(number)"
-        case .unsigned(let number): "\(number)"
-        case .real: "a number with a fraction or out of range"
-        case .string(let text): quoted(text)
-        case .array: "an array"
-        case .object: "an object"
-        }
-    }
-
-    /// Whether it is what a program writes for a property that is not set: empty all through.
-    var asksForNothing: Bool {
-        switch self {
-        case .null: true
-        case .bool(let bool): !bool
-        case .integer, .unsigned, .real: false
-        case .string(let text): text.isEmpty
-        case .array(let elements): elements.isEmpty
-        case .object(let members): members.allSatisfy { $0.value.asksForNothing }
-        }
     }
 }

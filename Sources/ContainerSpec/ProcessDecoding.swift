@@ -1,6 +1,54 @@
 extension ContainerProcess {
+    /// Reads an OCI `process` object alone, as `runc exec --process` takes one: what to start in a container that runs.
+    ///
+    /// What the object does not have is as in the container's own process, so that no process has more rights than that one unless it
+    /// is said. A member that it has counts as a whole: `env` replaces the environment, and a `user` without `additionalGids` has none.
+    /// Only `args`, which is required, `terminal` and `consoleSize` come from the object alone.
+    /// - Parameters:
+    ///   - container: what the process is started in.
+    ///   - warnings: receives a note on each ignored property, at most ``SpecError/limit`` of them.
+    /// - Throws: ``SpecError`` with everything that is wrong; paths begin below the object ("user.uid").
+    public static func decode(
+        _ bytes: [UInt8], in container: ContainerSpec, warnings: inout [SpecIssue]
+    ) throws(SpecError) -> ContainerProcess {
+        let document = try JSONValue.parse(bytes)
+        guard case .object(let members) = document else {
+            throw SpecError(issues: [SpecIssue(.invalid, "", "expected an object, found \(document.summary)")])
+        }
+        let issues = IssueList()
+        var process = container.process.beside(args: [])
+        process.read(ObjectReader(members: members, path: "", issues: issues))
+        container.checkMappings(of: process.user, "user", issues)
+        warnings.append(contentsOf: issues.warnings)
+        if !issues.issues.isEmpty { throw SpecError(issues: issues.issues, omitted: issues.omitted) }
+        return process
+    }
+
+    /// As ``decode(_:in:warnings:)``, without the warnings.
+    public static func decode(_ bytes: [UInt8], in container: ContainerSpec) throws(SpecError) -> ContainerProcess {
+        var warnings: [SpecIssue] = []
+        return try decode(bytes, in: container, warnings: &warnings)
+    }
+
+    /// A process in the same container, as the same user, in the same directory, with the same environment and rights, that runs
+    /// something else and has no terminal: what a health check starts.
+    /// - Parameter args: the command and its arguments, as ``args`` has to be.
+    public func beside(args: [String]) -> ContainerProcess {
+        var process = self
+        process.args = args
+        process.terminal = false
+        process.consoleSize = nil
+        return process
+    }
+
     init(_ reader: ObjectReader) {
-        self.init(args: reader.strings("args") ?? [])
+        self.init(args: [])
+        read(reader)
+    }
+
+    /// Takes what the object has; what it does not have stays as it is.
+    private mutating func read(_ reader: ObjectReader) {
+        args = reader.strings("args") ?? []
         if let command = reader.value("args") {
             if case .array(let elements) = command, elements.isEmpty {
                 reader.report(.invalid, "args", "expected at least the command, found an empty array")
@@ -12,28 +60,38 @@ extension ContainerProcess {
         }
         // The runtime-spec requires it; "/" is what everyone who leaves it out means.
         cwd = reader.absolutePath("cwd") ?? cwd
-        env =
-            reader.strings("env") { entry in
-                guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")) else {
-                    return "expected NAME=value, found \(quoted(entry))"
-                }
-                return equals == entry.utf8.startIndex ? "expected NAME=value, found no name in \(quoted(entry))" : nil
-            } ?? []
+        env = reader.environment("env") ?? env
         if let object = reader.object("user") { user = ContainerUser(object) }
         if let object = reader.object("capabilities") { capabilities = CapabilitySets(object) }
-        resourceLimits = ResourceLimit.list(reader)
-        noNewPrivileges = reader.bool("noNewPrivileges") ?? false
+        resourceLimits = ResourceLimit.list(reader) ?? resourceLimits
+        noNewPrivileges = reader.bool("noNewPrivileges") ?? noNewPrivileges
         if let score = reader.integer("oomScoreAdj", -1000...1000) { oomScoreAdjustment = Int32(clamping: score) }
-        if reader.bool("terminal") == true {
-            reader.report(.unsupported, "terminal", "a terminal is not honoured yet: set it to false")
+        terminal = reader.bool("terminal") ?? false
+        if terminal {
+            consoleSize = reader.object("consoleSize").flatMap { ConsoleSize.read($0) }
+        } else if let size = reader.value("consoleSize"), !size.asksForNothing {
+            reader.issues.warn(reader.path("consoleSize"), "ignored: there is no terminal")
         }
-        let refused = ["apparmorProfile", "selinuxLabel", "ioPriority", "scheduler", "execCPUAffinity", "commandLine"]
-        reader.refuse(refused)
-        // consoleSize is for a terminal, so without one it is right to ignore it.
-        reader.warnOfUnknown(
-            [
-                "args", "cwd", "env", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "terminal", "consoleSize",
-            ] + refused)
+        ioPriority = reader.object("ioPriority").flatMap { IOPriority.read($0) } ?? ioPriority
+        scheduler = reader.object("scheduler").flatMap { SchedulerSettings.read($0) } ?? scheduler
+        execCPUAffinity = reader.object("execCPUAffinity").flatMap { ExecCPUAffinity.read($0) } ?? execCPUAffinity
+        apparmorProfile = reader.label("apparmorProfile") ?? apparmorProfile
+        selinuxLabel = reader.label("selinuxLabel") ?? selinuxLabel
+        reader.refuse(["commandLine"], "not honoured: it is for Windows; give args")
+        reader.warnOfUnknown([
+            "args", "cwd", "env", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "terminal", "consoleSize",
+            "ioPriority", "scheduler", "execCPUAffinity", "apparmorProfile", "selinuxLabel", "commandLine",
+        ])
+    }
+}
+
+extension ObjectReader {
+    /// A name that a security module knows, on one line as it is written into its file; nil for "".
+    fileprivate func label(_ name: String) -> String? {
+        guard let text = string(name), !text.isEmpty else { return nil }
+        if text.utf8.count < 4096, !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) { return text }
+        report(.invalid, name, "expected at most 4095 bytes on one line, found \(quoted(text))")
+        return nil
     }
 }
 
@@ -57,7 +115,17 @@ extension ContainerUser {
                 reader.report(index, "additionalGids", "expected \(expected), found \(group.summary)")
             }
         }
-        reader.refuse(["username"], "a user by name is not honoured: give uid and gid")
+        if let name = reader.string("username"), !name.isEmpty {
+            username = name
+            let parts = name.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+            let isPrintable = !name.utf8.contains { $0 < 0x20 || $0 == 0x7F }
+            if parts.count > 2 || name.utf8.count > 512 || parts.contains(where: { $0.isEmpty }) || !isPrintable {
+                reader.report(.invalid, "username", "expected a user or user:group, found \(quoted(name))")
+            }
+            // Programs that always write both write 0.
+            if uid != 0 { reader.report(.invalid, "uid", "must be 0 or left out beside username") }
+            if gid != 0 { reader.report(.invalid, "gid", "must be 0 or left out beside username") }
+        }
         reader.warnOfUnknown(["uid", "gid", "umask", "additionalGids", "username"])
     }
 }
@@ -70,9 +138,11 @@ extension ResourceLimit {
         "RLIMIT_RTTIME",
     ]
 
-    static func list(_ process: ObjectReader) -> [ResourceLimit] {
+    /// nil where there is no list.
+    static func list(_ process: ObjectReader) -> [ResourceLimit]? {
+        guard let entries = process.objects("rlimits") else { return nil }
         var limits: [ResourceLimit] = []
-        for reader in process.objects("rlimits") ?? [] {
+        for reader in entries {
             reader.warnOfUnknown(["type", "soft", "hard"])
             let soft = limit(reader, "soft")
             let hard = limit(reader, "hard")
@@ -93,7 +163,7 @@ extension ResourceLimit {
     }
 
     private static func limit(_ reader: ObjectReader, _ name: String) -> UInt64? {
-        if reader.value(name) == nil { reader.report(.missing, name, "required: the limit") }
+        reader.require(name, "the limit")
         return reader.unsigned(name)
     }
 }

@@ -11,6 +11,18 @@ public struct TetherSettings: Equatable, Sendable {
     /// `init`: the process runs under a minimal init in its PID namespace, which reaps orphans and lets default signal
     /// actions work; false makes the process PID 1 of the namespace, as systemd needs it.
     public var usesInit = true
+    /// `stdin`: where the standard input of a process without a terminal comes from.
+    public var stdin = StdinMode.none
+    public var sessions = SessionSettings()
+    /// `restart`: when the container process is started again.
+    public var restart = RestartPolicy.no
+    /// `healthcheck`; nil makes none.
+    public var healthCheck: HealthCheck?
+    /// `control`; nil serves the control protocol on no serial line.
+    public var control: ControlSettings?
+    /// `memoryReserveKiB`, 4096…16777216: memory that the container cannot have, so that PID 1 keeps working; nil chooses by the
+    /// VM's size.
+    public var memoryReserveKiB: Int64?
     /// `debug`: diagnostics at level debug.
     public var debug = false
 
@@ -61,4 +73,56 @@ public struct DrainSettings: Equatable, Sendable {
     public var deadlineSeconds: Int64 = 30
 
     public init() {}
+}
+
+/// `tether.stdin`. A process with a terminal reads from that, whatever is said here.
+public enum StdinMode: Equatable, Sendable {
+    /// `"none"`: /dev/null.
+    case none
+    /// `"open"`: a pipe that clients write to, and that stays open until one closes it.
+    case open
+    /// `"once"`: as `open`, but closed when the first client that was attached to it goes (Docker's StdinOnce).
+    case once
+}
+
+/// `tether.sessions`: bounds on what PID 1 keeps for the container process and for those started beside it.
+public struct SessionSettings: Equatable, Sendable {
+    /// What becomes of a client that does not read as fast as the process writes.
+    public enum SlowClient: Equatable, Sendable {
+        /// `"detach"`: it is cut off, and told so.
+        case detach
+        /// `"block"`: the process waits for it.
+        case block
+    }
+
+    /// `ringKiB`, 4…16384: how much recent output is kept for clients to come, for each stream, in KiB.
+    public var ringKiB: Int64 = 64
+    /// `slowClient`.
+    public var slowClient = SlowClient.detach
+    /// `maxSessions`, 1…256: sessions at the same time, that of the container process included.
+    public var maxSessions: Int64 = 64
+    /// `maxClients`, 1…64: clients attached at the same time, to all sessions together.
+    public var maxClients: Int64 = 16
+
+    public init() {}
+}
+
+/// `tether.restart`: when a container process that has ended is started again, as Docker's `--restart` says it.
+public enum RestartPolicy: Equatable, Sendable {
+    /// `"no"`.
+    case no
+    /// `"on-failure"`, `"on-failure:5"`: after an end with another status than 0, at most `maximum` (1…) times; nil is without bound.
+    case onFailure(maximum: Int64?)
+    /// `"always"`.
+    case always
+    /// `"unless-stopped"`: always, but not after a stop was asked for. One boot of a VM knows no other difference from `always`.
+    case unlessStopped
+}
+
+/// `tether.control`: a serial line on which the control protocol is served.
+public struct ControlSettings: Equatable, Sendable {
+    /// `device`: a path below /dev, of the VM's and not the container's.
+    public var device: String
+
+    public init(device: String) { self.device = device }
 }
