@@ -42,7 +42,8 @@ import Testing
     @Test func namespacesAreForThePrivileged() throws {
         let profile = try profile(
             #"""
-            {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []}],
+            {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+             "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []}],
              "syscalls": [
                {"names": ["exit_group", "landlock_add_rule"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
                {"names": ["getppid"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4294967295.0"}},
