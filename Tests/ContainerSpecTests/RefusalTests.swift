@@ -111,7 +111,7 @@ import Testing
         (#""linux": {"namespaces": [{"type": "mount"}, {}]}"#, "linux.namespaces[1].type"),
         (#""linux": {"namespaces": [{"type": "mount", "path": "/proc/1/ns/mnt"}]}"#, "linux.namespaces[0].path"),
         (#""linux": {"maskedPaths": ["proc"]}"#, "linux.maskedPaths[0]"), (#""linux": {"readonlyPaths": [1]}"#, "linux.readonlyPaths[0]"),
-        (#""linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}"#, "linux.seccomp"), (#""linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}"#, "linux.sysctl"),
+        (#""linux": {"seccomp": {"defaultAction": "ALLOW"}}"#, "linux.seccomp.defaultAction"), (#""linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}"#, "linux.sysctl"),
         (#""linux": {"resources": {"memory": {"limit": 0}}}"#, "linux.resources.memory"), (#""linux": {"cgroupsPath": "/x"}"#, "linux.cgroupsPath"),
         (#""linux": {"devices": [{"path": "/dev/x"}]}"#, "linux.devices"), (#""linux": {"rootfsPropagation": "slave"}"#, "linux.rootfsPropagation"),
         (#""linux": {"uidMappings": [{"size": 1}]}"#, "linux.uidMappings"), (#""linux": {"intelRdt": {"closID": "x"}}"#, "linux.intelRdt"),
