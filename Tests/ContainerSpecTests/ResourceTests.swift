@@ -60,9 +60,15 @@ import Testing
     }
 
     @Test func unlimitedValuesPastInt64() throws {
+        // cgroup v1's own "no limit", beside a number that makes all of the document's integers doubles.
         let limits = try read(
-            #""hugepageLimits": [{"pageSize": "2MB", "limit": 18446744073709551615}], "memory": {"limit": 1048576}, "cpu": {"quota": -1}"#)
-        #expect(limits.hugepageLimits.first?.limit == .max && limits.memory.limit == 1 << 20 && limits.cpu.quota == -1)
+            #"""
+            "hugepageLimits": [{"pageSize": "2MB", "limit": 18446744073709551615}], "cpu": {"quota": -1},
+            "memory": {"limit": 9223372036854771712, "reservation": 1048576}
+            """#)
+        #expect(limits.hugepageLimits.first?.limit == .max && limits.cpu.quota == -1)
+        #expect(limits.memory.limit == 9_223_372_036_854_771_712 && limits.memory.reservation == 1 << 20)
+        #expect(paths(resources(#""memory": {"limit": 18446744073709551615}"#)) == ["linux.resources.memory.limit"])
     }
 
     @Test(arguments: [
