@@ -79,7 +79,7 @@ extension SessionEvent {
     /// One line for a person.
     fileprivate var summary: String {
         switch self {
-        case .boot(let version, let kernel): "boot: tether \(version) on Linux \(kernel)"
+        case .boot(let version, let kernel, _): "boot: tether \(version) on Linux \(kernel)"
         case .start(let id, let pid, _, _): "start: \(id), pid \(pid)"
         case .exit(let record): "exit: code \(record.exitCode)"
         }
