@@ -107,6 +107,9 @@ let testTargets: [Target] = [
         dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
+    .target(name: "CSeccompTrial", path: "Tests/CSeccompTrial", cSettings: c),
+    .testTarget(
+        name: "SeccompTests", dependencies: ["Seccomp", "CSeccompTrial", "ContainerSpec", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),

@@ -169,9 +169,10 @@ extension ObjectReader {
             if value(name) == nil { report(.missing, name, "required: an action such as \"SCMP_ACT_ERRNO\"") }
             return nil
         }
-        // The kernel gives at most MAX_ERRNO to a process, but all 16 bits to a tracer.
-        let number = integer(errnoReturn, 0...(text == "SCMP_ACT_TRACE" ? 65_535 : 4095)).map { UInt16(clamping: $0) }
-        let named = errnoNumber(errnoName)
+        // The kernel gives all 16 bits to a tracer, but less than MAX_ERRNO to a process, as libseccomp has it.
+        let limit: UInt16 = text == "SCMP_ACT_TRACE" ? 65_535 : 4094
+        let number = integer(errnoReturn, 0...Int64(limit)).map { UInt16(clamping: $0) }
+        let named = errnoNumber(errnoName, limit)
         if let number, let named, number != named {
             report(.invalid, errnoName, "must be the error that \(errnoReturn) gives: \(named) is not \(number)")
         }
@@ -198,9 +199,9 @@ extension ObjectReader {
     }
 
     /// The number of an errno by its name, or in digits.
-    private func errnoNumber(_ name: String) -> UInt16? {
+    private func errnoNumber(_ name: String, _ limit: UInt16) -> UInt16? {
         guard let text = string(name), !text.isEmpty else { return nil }
-        if let number = UInt16(text), number <= 4095 { return number }
+        if let number = UInt16(text), number <= limit { return number }
         // Names that are second ones on Linux, which libc does not give back.
         switch text {
         case "EWOULDBLOCK": return UInt16(clamping: EAGAIN)

@@ -30,7 +30,7 @@ public enum SeccompAction: Equatable, Sendable {
     case killProcess
     /// The thread gets SIGSYS, which it may handle.
     case trap
-    /// The call is not made and fails with this errno, 0–4095.
+    /// The call is not made and fails with this errno, 0–4094.
     case errno(UInt16)
     /// A tracer is told this number (PTRACE_EVENT_SECCOMP); without one the call fails with ENOSYS.
     case trace(UInt16)

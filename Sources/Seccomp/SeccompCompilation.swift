@@ -41,6 +41,9 @@ public struct SeccompCompilation: ~Copyable {
     /// The descriptor to watch for reading. It changes on the way: ask for it after each ``step()``.
     public var descriptor: Int32 { worker.descriptor }
 
+    /// The process that compiles.
+    public var processID: Int32 { worker.processID }
+
     /// Takes what there is without waiting. To be called when ``descriptor`` is readable or ``deadline`` has passed.
     /// - Returns: the program, once; nil while it is not ready.
     /// - Throws: ``SeccompError``; then the compilation is over.

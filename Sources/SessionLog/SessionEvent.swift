@@ -83,8 +83,8 @@ public struct ExitRecord: Sendable, Equatable {
 
 /// What a record of the stream `event` says.
 public enum SessionEvent: Sendable, Equatable {
-    /// The first record of a VM.
-    case boot(version: String, kernel: String)
+    /// The first record of a VM. `interrupted`: the phase in which the run before this one was cut off, if one was.
+    case boot(version: String, kernel: String, interrupted: Phase? = nil)
     /// The container process runs; `pid` as PID 1 sees it.
     case start(id: String, pid: Int32, args: [String], startedAt: Timestamp)
     /// The container process ended, and is started again after a wait.
@@ -105,10 +105,11 @@ public enum SessionEvent: Sendable, Equatable {
         var writer = JSONWriter()
         writer.beginObject()
         switch self {
-        case .boot(let version, let kernel):
+        case .boot(let version, let kernel, let interrupted):
             writer.member("event", "boot")
             writer.member("version", version)
             writer.member("kernel", kernel)
+            if let interrupted { writer.member("interrupted", interrupted.rawValue) }
         case .start(let id, let pid, let args, let startedAt):
             writer.member("event", "start")
             writer.member("id", id)

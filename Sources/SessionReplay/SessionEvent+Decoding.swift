@@ -69,6 +69,7 @@ private struct EventMembers: Decodable {
     var phase: String?
     var version: String?
     var kernel: String?
+    var interrupted: String?
     var id: String?
     var pid: Int32?
     var args: [String]?
@@ -92,7 +93,7 @@ private struct EventMembers: Decodable {
         switch event {
         case "boot":
             guard let version, let kernel else { return nil }
-            return .boot(version: version, kernel: kernel)
+            return .boot(version: version, kernel: kernel, interrupted: interrupted.flatMap(Phase.init))
         case "start":
             guard let id, let pid, let args, let startedAt = startedAt.flatMap(Timestamp.init) else { return nil }
             return .start(id: id, pid: pid, args: args, startedAt: startedAt)

@@ -69,10 +69,14 @@ final class Boot {
     /// boot: the way to the host and the session log; without either there is nobody to work for.
     private func connect() throws(Failure) {
         status.host = HostStore.open(diagnostics)
+        let interrupted = InterruptedRun.phase(status.host?.value(StatusReporter.key))
+        if let interrupted {
+            diagnostics.warning("the VM was started again while it was in phase \(interrupted.rawValue); the container starts anew")
+        }
         status.publish()
         let log = try mapped { () throws(SyscallError) in try SessionLogWriter(path: Boot.sessionLogPort) }
         self.log = log
-        log.event(.boot(version: Boot.version, kernel: String(cString: clinux_kernel_release())))
+        log.event(.boot(version: Boot.version, kernel: String(cString: clinux_kernel_release()), interrupted: interrupted))
     }
 
     /// config: what to run.

@@ -36,6 +36,10 @@ final class HostStore {
         }
     }
 
+    /// Reads a value as it is.
+    /// - Returns: nil when the host has none, or does not say.
+    func value(_ key: String) -> [UInt8]? { (try? client.get(key)) ?? nil }
+
     /// Reads a value and undoes its encoding.
     /// - Returns: nil when the host has none.
     func decoded(_ key: String, limit: Int) throws(Failure) -> [UInt8]? {

@@ -79,7 +79,7 @@ extension SessionEvent {
     /// One line for a person.
     fileprivate var summary: String {
         switch self {
-        case .boot(let version, let kernel): "boot: tether \(version) on Linux \(kernel)"
+        case .boot(let version, let kernel, _): "boot: tether \(version) on Linux \(kernel)"
         case .start(let id, let pid, _, _): "start: \(id), pid \(pid)"
         case .die(let record, let delay): "die: code \(record.exitCode), starts again in \(delay) ms"
         case .execStart(_, let session, let pid, _, _): "exec_start: \(session), pid \(pid)"

@@ -1,5 +1,6 @@
 import Foundation
 import SessionLog
+import SessionReplay
 import Testing
 
 /// Boots that fail: each says why in the session log, in guestinfo and on the console, and the VM goes off.
@@ -96,6 +97,27 @@ import Testing
         #expect(!vm.console.contains("Kernel panic"))
         #expect(vm.console.contains("SIGUSR1, SIGKILL after 60 s"))
         #expect(try run(["debugfs", "-R", "cat /told", image]).text == "told\n")
+    }
+
+    @Test(
+        "a VM that was started again says which run was cut off, and believes no garbage",
+        arguments: [
+            (#"{"phase":"running","id":"c"}"#, "running"), (#"{"phase":"failed"}"#, nil), ("phase running", nil),
+            (#"{"phase":["running"]}"#, nil), (#"{"phase":"running","x":""# + String(repeating: "x", count: 100_000) + #""}"#, nil),
+        ] as [(String, String?)])
+    func interruptedRun(_ status: String, _ phase: String?) throws {
+        let vm = try VM.boot(options: ["--guestinfo", "guestinfo.tether.status=" + status], command: ["echo", "again"])
+        #expect(vm.code == 0, "\(vm.finished.errorText)")
+        #expect(vm.out == "again\n")
+        var decoder = CRIDecoder()
+        var boots: [SessionEvent] = []
+        decoder.decode(vm.sessionLog) { item in
+            if case .record(let record) = item, let event = SessionEvent(json: record.bytes), case .boot = event { boots.append(event) }
+        }
+        guard case .boot(_, _, let interrupted)? = boots.first else { throw CocoaError(.coderValueNotFound) }
+        #expect(interrupted?.rawValue == phase)
+        #expect(vm.console.contains("started again while it was in phase") == (phase != nil))
+        #expect(vm.status["phase"] as? String == "exited")
     }
 
     private func make(_ arguments: [String]) throws {

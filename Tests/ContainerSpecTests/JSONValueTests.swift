@@ -74,10 +74,24 @@ import Testing
     }
 
     @Test func integersPastInt64() throws {
-        // Beside one that needs a double, small integers are still integers.
         #expect(
-            try parse("[18446744073709551615, 9223372036854775807, 1, -1, 0]")
-                == .array([.real(18_446_744_073_709_551_616), .real(9_223_372_036_854_775_808), .integer(1), .integer(-1), .integer(0)]))
+            try parse("[18446744073709551615, 18446744073709551516, 9223372036854775808, 9223372036854775807, -9223372036854775808, 1, -0]")
+                == .array([
+                    .unsigned(.max), .unsigned(18_446_744_073_709_551_516), .unsigned(1 << 63), .integer(.max), .integer(.min), .integer(1),
+                    .integer(0),
+                ]))
+        // Past 64 bits, or with a fraction or an exponent, it is no integer.
+        #expect(
+            try parse("[18446744073709551616, 1.0, 1e3, -9223372036854775809, 7]")
+                == .array([.real(18_446_744_073_709_551_616), .real(1), .real(1000), .real(-9_223_372_036_854_775_808), .integer(7)]))
+        // Digits in names and texts are no numbers, whatever escapes they have.
+        #expect(
+            try parse(#"{"1\\": "2", "\\\"3": [4, "\u0031-5", 18446744073709551615], "6": {"7": -8, "e": true}}"#)
+                == .object([
+                    .init(name: "1\\", value: .string("2")),
+                    .init(name: "\\\"3", value: .array([.integer(4), .string("1-5"), .unsigned(.max)])),
+                    .init(name: "6", value: .object([.init(name: "7", value: .integer(-8)), .init(name: "e", value: .bool(true))])),
+                ]))
         #expect(try parse("[9223372036854775807]") == .array([.integer(.max)]))
     }
 
