@@ -150,7 +150,7 @@ final class Runtime: EventHandler {
             new.tether.rootfs = spec.tether.rootfs
             new.tether.control = spec.tether.control
             do throws(CgroupError) {
-                try groups.apply(try ResourcePlan(new.resources, ceilings: groups.ceilings))
+                for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
             } catch {
                 throw Failure(error.operation, error.object, error.cause)
             }
@@ -165,6 +165,15 @@ final class Runtime: EventHandler {
             diagnostics.error(error.description)
             return error
         }
+    }
+
+    /// Limits the container to what the configuration gives it, devices included.
+    /// - Returns: what cannot be had as it was asked for.
+    static func limit(_ groups: CgroupHierarchy, _ resources: ContainerResources) throws(CgroupError) -> [String] {
+        let plan = try ResourcePlan(resources, ceilings: groups.ceilings)
+        try groups.apply(plan)
+        try DeviceProgram(resources.devices).attach(to: groups.container)
+        return plan.notes
     }
 
     // MARK: Events
