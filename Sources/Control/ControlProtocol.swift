@@ -133,7 +133,9 @@ public struct FrameDecoder: Sendable {
             let tag = start.u32()
             return .unknown(type: type, tag: start.hasFailed ? 0 : tag)
         }
-        if isMalformed { throw fail(ControlError("read a message", "of type \(type)", "its \(length - 1) bytes do not have the type's form")) }
+        if isMalformed {
+            throw fail(ControlError("read a message", "of type \(type)", "its \(length - 1) bytes do not have the type's form"))
+        }
         return frame
     }
 

@@ -34,7 +34,9 @@ public final class ControlClient {
     }
 
     /// Speaks over a VM's serial line, which is offered as a unix socket (QEMU's `-serial`), once the guest answers there.
-    public init(serialSocket path: String, name: String = "control-client", timeout: Double, patience: Double = 60) throws(ControlClientError) {
+    public init(
+        serialSocket path: String, name: String = "control-client", timeout: Double, patience: Double = 60
+    ) throws(ControlClientError) {
         let deadline = Deadline.after(seconds: timeout)
         transport = try ControlTransport(serialSocket: path, deadline: deadline)
         self.patience = patience
@@ -152,11 +154,14 @@ public final class ControlClient {
         let tag = newTag()
         subscriptions.insert(tag)
         try send(.subscribe(tag: tag))
-        guard case .done = try answer(tag, deadline(timeout), "the answer to subscribe") else { throw .violation("it answers subscribe otherwise") }
+        let answer = try answer(tag, deadline(timeout), "the answer to subscribe")
+        guard case .done = answer else { throw .violation("it answers subscribe with \(answer)") }
     }
 
     /// The next event that `isWanted`; those before it are passed over.
-    public func nextEvent(timeout: Double? = nil, where isWanted: (ControlEvent) -> Bool = { _ in true }) throws(ControlClientError) -> ControlEvent {
+    public func nextEvent(
+        timeout: Double? = nil, where isWanted: (ControlEvent) -> Bool = { _ in true }
+    ) throws(ControlClientError) -> ControlEvent {
         let deadline = deadline(timeout)
         while true {
             while !events.isEmpty {

@@ -16,7 +16,8 @@ public enum ControlClientError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .refused(let failure):
-            return failure.object.isEmpty ? "\(failure.operation): \(failure.cause)" : "\(failure.operation) \(failure.object): \(failure.cause)"
+            let object = failure.object.isEmpty ? "" : " \(failure.object)"
+            return "\(failure.operation)\(object): \(failure.cause)"
         case .timedOut(let what): return "wait for \(what): it did not come in time"
         case .disconnected(let why): return "control connection: \(why)"
         case .violation(let what): return "control connection: the server broke the protocol: \(what)"

@@ -51,7 +51,9 @@ public final class RemoteSession {
     public var output: String { String(decoding: stdout, as: UTF8.self) }
     public var errorOutput: String { String(decoding: stderr, as: UTF8.self) }
     /// Nothing comes any more.
-    var isOver: Bool { result != nil || detachment != nil }
+    var isOver: Bool { result != nil || detachment != nil || refusal != nil }
+    /// Why it never began, if it did not.
+    private var refusal: RequestFailure? { attached == nil ? failures.first : nil }
 
     /// Forgets the output that has come, so that what comes next stands alone.
     public func discardOutput() {
@@ -165,7 +167,9 @@ public final class RemoteSession {
         try wait("the detachment", timeout: timeout) { self.isOver }
     }
 
-    public func signal(_ number: UInt8, timeout: Double? = nil) throws(ControlClientError) { try client.signal(id, number, timeout: timeout) }
+    public func signal(_ number: UInt8, timeout: Double? = nil) throws(ControlClientError) {
+        try client.signal(id, number, timeout: timeout)
+    }
 
     public func resize(rows: UInt16, columns: UInt16, timeout: Double? = nil) throws(ControlClientError) {
         try client.resize(id, rows: rows, columns: columns, timeout: timeout)
@@ -196,6 +200,7 @@ public final class RemoteSession {
     public func finish(timeout: Double? = nil) throws(ControlClientError) -> SessionResult {
         try wait("the end of session \(id)", timeout: timeout) { self.isOver }
         if let result { return result }
+        if let refusal { throw .refused(refusal) }
         throw .disconnected("session \(id) goes on without us: \(detachment.map { "\($0.reason)" } ?? "")")
     }
 

@@ -8,7 +8,9 @@ private let relayIdentity: UInt32 = 2_147_480_000
 
 /// The whole program. Exit status 0: the conversation came to its end; 1: it failed; 2: it was called wrongly.
 func runRelay() -> Never {
-    guard let argument = clinux_argument(1), clinux_argument(2) == nil else { leave(2, "usage: tether-relay DEVICE, with the control socket as descriptor 3") }
+    guard let argument = clinux_argument(1), clinux_argument(2) == nil else {
+        leave(2, "usage: tether-relay DEVICE, with the control socket as descriptor 3")
+    }
     let path = String(cString: argument)
     let end: RelayEnd
     do throws(SyscallError) {

@@ -23,6 +23,7 @@ struct Relay: ~Copyable {
     private var toLine = ByteQueue(capacity: 32_768)
     private var chunk = [UInt8](repeating: 0, count: 8192)
 
+    private static let serverClosed = RelayEnd.finished("PID 1 closed the control connection")
     /// How long the last bytes may take to leave once the control connection is closed, in milliseconds.
     private static let farewell: Int64 = 2000
 
@@ -68,9 +69,11 @@ struct Relay: ~Copyable {
         if socketReady & POLLIN != 0 {
             try readSocket()
         } else if socketReady & (POLLHUP | POLLERR) != 0 {
-            throw RelayEnd.finished("PID 1 closed the control connection")
+            throw Relay.serverClosed
         }
-        if lineReady & (POLLHUP | POLLERR | POLLNVAL) != 0, lineEvents & POLLIN == 0 { throw RelayEnd.failed("poll \(line.path): it hung up") }
+        if lineReady & (POLLHUP | POLLERR | POLLNVAL) != 0, lineEvents & POLLIN == 0 {
+            throw RelayEnd.failed("poll \(line.path): it hung up")
+        }
     }
 
     private mutating func readLine() throws(RelayEnd) {
@@ -129,7 +132,7 @@ struct Relay: ~Copyable {
             }
         }
         if let failure { throw RelayEnd(failure) }
-        if isClosed { throw RelayEnd.finished("PID 1 closed the control connection") }
+        if isClosed { throw Relay.serverClosed }
     }
 
     private mutating func writeSocket() throws(RelayEnd) {
@@ -147,7 +150,7 @@ struct Relay: ~Copyable {
             }
         }
         guard let failure else { return }
-        if failure.errno == .brokenPipe || failure.errno.rawValue == ECONNRESET { throw RelayEnd.finished("PID 1 closed the control connection") }
+        if failure.errno == .brokenPipe || failure.errno.rawValue == ECONNRESET { throw Relay.serverClosed }
         throw RelayEnd(failure)
     }
 

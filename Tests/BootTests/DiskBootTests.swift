@@ -80,7 +80,7 @@ import Testing
         let root = scratch.file("root")
         try require(run(["cp", "-a", try Build.path("busybox-root"), root]))
         let tool = "/usr/bin/vmware-rpctool"
-        for library in try libraries(of: tool) + [tool] {
+        for library in try Images.libraries(of: tool) + [tool] {
             try require(run(["install", "-D", library, root + library]))
         }
         let image = scratch.file("image.vmdk")
@@ -107,12 +107,6 @@ import Testing
         let vm = try VM.boot(config: config, options: ["--firmware", "uefi"])
         #expect(vm.out == "uefi\n", "\(vm.err)")
         #expect(vm.code == 0)
-    }
-
-    private func libraries(of program: String) throws -> [String] {
-        try require(run(["ldd", program])).text.split(separator: "\n").compactMap { line in
-            line.split { $0 == " " || $0 == "\t" }.map(String.init).first { $0.hasPrefix("/") }
-        }
     }
 
     private func tetherctl(_ arguments: [String]) throws { try require(run([try Build.path("tetherctl")] + arguments)) }

@@ -20,6 +20,31 @@ enum Images {
         return scratch.file("odd.vmdk")
     }
 
+    /// The sample root with bash and the libraries it needs.
+    static func bash() throws -> String {
+        lock.lock()
+        defer { lock.unlock() }
+        if let madeBash { return madeBash.file("bash.vmdk") }
+        let scratch = try Scratch()
+        let root = scratch.file("root")
+        guard try run(["cp", "-a", try Build.path("busybox-root"), root]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
+        for file in try libraries(of: "/bin/bash") + ["/bin/bash"] {
+            guard try run(["install", "-D", file, root + file]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
+        }
+        guard try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("bash.vmdk")]).status == 0
+        else { throw CocoaError(.fileWriteUnknown) }
+        madeBash = scratch
+        return scratch.file("bash.vmdk")
+    }
+
+    /// The files that a program of this machine is dynamically linked with.
+    static func libraries(of program: String) throws -> [String] {
+        try run(["ldd", program]).text.split(separator: "\n").compactMap { line in
+            line.split { $0 == " " || $0 == "\t" }.map(String.init).first { $0.hasPrefix("/") }
+        }
+    }
+
     private static let lock = NSLock()
+    nonisolated(unsafe) private static var madeBash: Scratch?  // guarded by `lock`
     nonisolated(unsafe) private static var made: Scratch?  // guarded by `lock`
 }

@@ -50,24 +50,46 @@ struct Finished {
     var errorText: String { String(decoding: stderr, as: UTF8.self) }
 }
 
-/// Runs a program with its output in files, so that no pipe can fill.
+/// A program that runs, with its output in files, so that no pipe can fill.
+final class RunningProgram {
+    let process = Process()
+    private let scratch: Scratch
+    /// The file of its standard output.
+    let output: String
+    private let errors: String
+
+    init(_ arguments: [String]) throws {
+        scratch = try Scratch()
+        output = scratch.file("stdout")
+        errors = scratch.file("stderr")
+        for file in [output, errors] { try Data().write(to: URL(fileURLWithPath: file)) }
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = arguments
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle(forWritingAtPath: output)
+        process.standardError = FileHandle(forWritingAtPath: errors)
+        try process.run()
+    }
+
+    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
+    /// What it has written to standard error so far.
+    var errorText: String { (try? String(decoding: Data(contentsOf: URL(fileURLWithPath: errors)), as: UTF8.self)) ?? "" }
+
+    func finish() throws -> Finished {
+        process.waitUntilExit()
+        return Finished(
+            status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: output)),
+            stderr: try Data(contentsOf: URL(fileURLWithPath: errors)))
+    }
+}
+
+/// Runs a program to its end.
 /// - Parameter whileRunning: called once with the process and the file of its standard output.
 func run(_ arguments: [String], whileRunning: ((Process, String) throws -> Void)? = nil) throws -> Finished {
-    let scratch = try Scratch()
-    let outputs = [scratch.file("stdout"), scratch.file("stderr")]
-    for output in outputs { try Data().write(to: URL(fileURLWithPath: output)) }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = arguments
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle(forWritingAtPath: outputs[0])
-    process.standardError = FileHandle(forWritingAtPath: outputs[1])
-    try process.run()
-    try whileRunning?(process, outputs[0])
-    process.waitUntilExit()
-    return Finished(
-        status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: outputs[0])),
-        stderr: try Data(contentsOf: URL(fileURLWithPath: outputs[1])))
+    let program = try RunningProgram(arguments)
+    try whileRunning?(program.process, program.output)
+    return try program.finish()
 }
 
 /// A container VM that ran to its end, and what it left behind.
@@ -106,20 +128,41 @@ struct VM {
         whileRunning: ((Process, String) throws -> Void)? = nil
     ) throws -> VM {
         let scratch = try Scratch()
-        let kept = scratch.file("kept")
-        var arguments = [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--keep-in", kept]
+        let command = try arguments(scratch, image: image, rawConfig: rawConfig, options: options, command: command)
+        return try collect(run(command, whileRunning: whileRunning), scratch)
+    }
+
+    /// The command that boots the ISO and keeps what the run leaves behind in `scratch`.
+    static func arguments(
+        _ scratch: Scratch, image: String? = nil, rawConfig: Data?, options: [String] = [], command: [String] = []
+    ) throws -> [String] {
+        var arguments = [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--keep-in", kept(scratch)]
         arguments += ["--image", try image ?? Build.path("sample.vmdk"), "--timeout", "300"]
         if let rawConfig { arguments += ["--config", try scratch.write("config.json", rawConfig)] }
-        arguments += options
-        if !command.isEmpty { arguments += ["--"] + command }
-        let finished = try run(arguments, whileRunning: whileRunning)
+        return arguments + options + (command.isEmpty ? [] : ["--"] + command)
+    }
 
-        func read(_ name: String) -> Data { (try? Data(contentsOf: URL(fileURLWithPath: kept + "/" + name))) ?? Data() }
+    /// Where such a run keeps its files.
+    static func kept(_ scratch: Scratch) -> String { scratch.file("kept") }
+
+    /// What a run that has ended left behind.
+    static func collect(_ finished: Finished, _ scratch: Scratch) throws -> VM {
+        func read(_ name: String) -> Data { (try? Data(contentsOf: URL(fileURLWithPath: kept(scratch) + "/" + name))) ?? Data() }
         let log = [UInt8](read("session.log"))
         return VM(
             finished: finished, sessionLog: log,
             status: (try? JSONSerialization.jsonObject(with: read("status.json"))) as? [String: Any] ?? [:],
             console: String(decoding: read("console.log"), as: UTF8.self), exit: exitRecord(log))
+    }
+
+    /// All events of the session log, in their order.
+    var events: [SessionEvent] {
+        var decoder = CRIDecoder()
+        var events: [SessionEvent] = []
+        decoder.decode(sessionLog) { item in
+            if case .record(let record) = item, record.stream == .event, let event = SessionEvent(json: record.bytes) { events.append(event) }
+        }
+        return events
     }
 
     private static func exitRecord(_ log: [UInt8]) -> ExitRecord? {

@@ -100,7 +100,8 @@ func decodeAll<Message: ControlMessage>(
 
     @Test("a type that is not known is answered, not refused")
     func unknownType() throws {
-        let frames = try decodeAll(ClientMessage.self, [6, 0, 0, 0, 99, 4, 3, 2, 1, 0xAA, 1, 0, 0, 0, 100] + ClientMessage.ping(tag: 5).encoded)
+        let unknown: [UInt8] = [6, 0, 0, 0, 99, 4, 3, 2, 1, 0xAA, 1, 0, 0, 0, 100]
+        let frames = try decodeAll(ClientMessage.self, unknown + ClientMessage.ping(tag: 5).encoded)
         #expect(frames == [.unknown(type: 99, tag: 0x0102_0304), .unknown(type: 100, tag: 0), .message(.ping(tag: 5))])
         // A server's message is none of a client's.
         #expect(try decodeAll(ClientMessage.self, ServerMessage.pong(tag: 7).encoded) == [.unknown(type: 141, tag: 7)])

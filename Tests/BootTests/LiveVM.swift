@@ -1,0 +1,108 @@
+import Control
+import ControlClient
+import Foundation
+import SessionLog
+import Testing
+
+/// A container VM that is looked at while it runs, through its control interface on serial0.
+final class LiveVM {
+    let client: ControlClient
+    private let scratch: Scratch
+    private let program: RunningProgram
+
+    /// Boots the ISO and waits until PID 1 answers.
+    ///
+    /// - Parameters:
+    ///   - image: a disk; nil for the sample image.
+    ///   - tether: members of the configuration's extension object, beside `control`.
+    init(
+        image: String? = nil, _ args: [String], tether: [String: Any] = [:], options: [String] = [],
+        _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
+    ) throws {
+        let config = configuration(args) { config, process in
+            config["tether"] = tether.merging(["control": ["device": "/dev/ttyS0"]]) { _, own in own }
+            change(&config, &process)
+        }
+        scratch = try Scratch()
+        let data = try JSONSerialization.data(withJSONObject: config)
+        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        let socket = VM.kept(scratch) + "/attach.sock"
+        for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        do { client = try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120) } catch {
+            program.process.terminate()
+            let vm = try VM.collect(program.finish(), scratch)
+            throw LiveVMError(description: "\(error); \(vm.finished.errorText)\n\(vm.console.suffix(4000))")
+        }
+    }
+
+    deinit {
+        // A test that failed leaves no VM behind: the first signal stops the container, the second one kills the VM.
+        if program.process.isRunning { program.process.terminate() }
+        if program.process.isRunning { program.process.terminate() }
+    }
+
+    /// Waits until the VM is off.
+    func finish() throws -> VM { try VM.collect(program.finish(), scratch) }
+
+    /// Stops the container with its configured signal, or with that, and waits until the VM is off.
+    func stop(signal: UInt8 = 0, timeoutMilliseconds: UInt32? = nil) throws -> VM {
+        try client.stop(signal: signal, timeoutMilliseconds: timeoutMilliseconds)
+        return try finish()
+    }
+
+    /// The request for a process.
+    /// - Parameter members: of the process object, beside `args`.
+    func request(_ args: [String], _ members: [String: Any] = [:], stdin: Bool = false, window: UInt32 = 262_144) throws -> ExecRequest {
+        let process = members.merging(["args": args]) { _, own in own }
+        return ExecRequest(
+            process: Array(try JSONSerialization.data(withJSONObject: process)), stdoutWindow: window, stderrWindow: window, wantsStdin: stdin)
+    }
+
+    /// Starts a process in the container.
+    func exec(_ args: [String], _ members: [String: Any] = [:], stdin: Bool = false, window: UInt32 = 262_144) throws -> RemoteSession {
+        try client.exec(request(args, members, stdin: stdin, window: window))
+    }
+
+    /// Runs a shell script in the container to its end.
+    func shell(_ script: String, _ members: [String: Any] = [:], timeout: Double = 60) throws -> (result: SessionResult, out: String, err: String) {
+        let session = try exec(["sh", "-c", script], members)
+        let result = try session.finish(timeout: timeout)
+        try client.forget(session.id)
+        return (result, session.output, session.errorOutput)
+    }
+
+    /// What PID 1 says of the container's and its own use of the machine.
+    func stats() throws -> [String: Any] {
+        let document = try client.stats()
+        return try #require(try JSONSerialization.jsonObject(with: Data(document)) as? [String: Any])
+    }
+
+    /// PID 1's own part of the statistics.
+    func tetherStats() throws -> (rssKiB: Int, anonymousKiB: Int, descriptors: Int, sessions: Int) {
+        let own = try #require(try stats()["tether"] as? [String: Any])
+        return (
+            try #require(own["rssKiB"] as? Int), try #require(own["anonymousKiB"] as? Int), try #require(own["descriptors"] as? Int),
+            try #require(own["sessions"] as? Int)
+        )
+    }
+}
+
+/// Why a VM could not be looked at.
+struct LiveVMError: Error, CustomStringConvertible { let description: String }
+
+/// Expects a request to be refused with a code.
+func expectRefusal(
+    _ code: RequestFailure.Code, exitCode: UInt8? = nil, says part: String = "", sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () throws -> Void
+) {
+    let error = #expect(throws: ControlClientError.self, sourceLocation: sourceLocation) { try body() }
+    guard case .refused(let failure)? = error else {
+        Issue.record("not refused, but: \(error.map { "\($0)" } ?? "done")", sourceLocation: sourceLocation)
+        return
+    }
+    #expect(failure.code == code, "\(failure)", sourceLocation: sourceLocation)
+    if let exitCode { #expect(failure.exitCode == exitCode, "\(failure)", sourceLocation: sourceLocation) }
+    if !part.isEmpty { #expect("\(failure.operation) \(failure.object): \(failure.cause)".contains(part), "\(failure)", sourceLocation: sourceLocation) }
+}
