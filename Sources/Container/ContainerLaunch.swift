@@ -3,8 +3,8 @@ public import Linux
 
 /// The start of a container: its namespaces, its root, its hooks, its first process.
 ///
-/// Nothing here blocks. Call ``step()`` when ``descriptor`` is readable and when ``deadline`` passes, until it says how it came out;
-/// ask for both again after every step.
+/// Nothing here blocks. Call ``step()`` when ``descriptor`` is readable and when ``deadline`` passes, until it says how it came out.
+/// The descriptor stays the same, the deadline is another after every step; at first it has passed.
 public final class ContainerLaunch {
     public enum Progress {
         case waiting
@@ -34,7 +34,7 @@ public final class ContainerLaunch {
         machine = try LaunchMachine(spec, spec.process, placement, root: rootPlan, target: nil)
     }
 
-    /// Readable when ``step()`` has something to do. -1: at once.
+    /// Readable when ``step()`` has something to do.
     public var descriptor: Int32 { machine.descriptor }
     /// When ``step()`` has something to do in any case.
     public var deadline: Deadline { machine.nextDeadline }
@@ -113,10 +113,11 @@ public final class RunningContainer {
 
     /// The `poststart` hooks: to be run when the first process was started. One that fails does not keep the next from running.
     /// - Returns: nil if there are none.
-    public func poststart() -> HookRun? {
+    /// - Throws: ``LaunchError`` when there is no descriptor left.
+    public func poststart() throws(LaunchError) -> HookRun? {
         if spec.hooks.poststart.isEmpty { return nil }
         let state = ContainerState(spec, root: root, pid: process.processID).json("running")
-        return HookRun(HookRun.items("poststart", spec.hooks.poststart, .runtime, state), stopsAtFailure: false)
+        return try HookRun(HookRun.items("poststart", spec.hooks.poststart, .runtime, state), stopsAtFailure: false)
     }
 
     /// Ends every process of the container's PID namespace, if it has one with an init of ours.

@@ -52,6 +52,9 @@ final class LaunchMachine {
     private var isExecuting = false
     private var killed: [Child] = []
     private var killedWorker: UserResolution?
+    /// What the caller watches: the one descriptor in it is another from step to step.
+    private let ready: Epoll
+    private var watched: Int32 = -1
 
     /// - Parameter root: nil for a process in the namespaces of `target`.
     init(
@@ -62,7 +65,10 @@ final class LaunchMachine {
         self.placement = placement
         self.root = root
         self.target = target
-        do throws(SyscallError) { streams = try StreamEnds(placement.streams, isFirst: root != nil) } catch { throw LaunchError(error) }
+        do throws(SyscallError) {
+            streams = try StreamEnds(placement.streams, isFirst: root != nil)
+            ready = try Epoll()
+        } catch { throw LaunchError(error) }
         // What can be refused is refused before anything is made.
         _ = try ProcessPlan(
             process, user: ResolvedUser(uid: 0, gid: 0), personality: spec.personality, filter: placement.filter, isExec: root == nil)
@@ -71,7 +77,10 @@ final class LaunchMachine {
     /// The process that the launch made last: not yet the container's own as long as it is not started.
     var currentProcess: Child? { child }
 
-    var descriptor: Int32 {
+    /// Readable when ``step()`` has something to do; the same as long as the launch lives.
+    var descriptor: Int32 { ready.rawValue }
+
+    private var awaited: Int32 {
         switch stage {
         case .begin, .over: -1
         case .resolving(let resolution): resolution.descriptor
@@ -79,6 +88,18 @@ final class LaunchMachine {
         case .hooks(let run, _, _): run.descriptor
         case .ending: killed.first?.pidfd ?? killedWorker?.descriptor ?? -1
         }
+    }
+
+    /// Before anything may be closed: a descriptor that another process has a copy of stays in the set otherwise.
+    private func unwatch() {
+        if watched >= 0 { try? ready.remove(watched) }
+        watched = -1
+    }
+
+    private func watch() {
+        watched = awaited
+        // A descriptor that cannot be watched costs the time until the deadline, no more.
+        if watched >= 0 { try? ready.add(watched, .readable, token: 0) }
     }
 
     /// When ``step()`` has something to do even if ``descriptor`` is not readable.
@@ -91,6 +112,8 @@ final class LaunchMachine {
     }
 
     func step() -> Progress {
+        unwatch()
+        defer { watch() }
         while true {
             switch stage {
             case .begin: begin()
@@ -246,7 +269,9 @@ final class LaunchMachine {
             } catch { return fail(error) }
         }
         if items.isEmpty { return go(next) }
-        stage = .hooks(HookRun(items, stopsAtFailure: true), since: Clock.monotonic(), next: next)
+        do throws(LaunchError) {
+            stage = .hooks(try HookRun(items, stopsAtFailure: true), since: Clock.monotonic(), next: next)
+        } catch { fail(error) }
     }
 
     // MARK: Reports
@@ -267,6 +292,7 @@ final class LaunchMachine {
             } else if streams.lacksTerminal {
                 fail(LaunchError("make terminal", name, "its master did not arrive"))
             } else {
+                child.closeSocket()
                 return streams.session(child)
             }
         }
@@ -317,6 +343,8 @@ final class LaunchMachine {
     // MARK: The end
 
     func cancel(_ cause: String) {
+        unwatch()
+        defer { watch() }
         switch stage {
         case .ending, .over: return
         default: fail(LaunchError("start", process.args.first ?? "", cause))
