@@ -113,11 +113,10 @@ public final class RunningContainer {
 
     /// The `poststart` hooks: to be run when the first process was started. One that fails does not keep the next from running.
     /// - Returns: nil if there are none.
-    /// - Throws: ``LaunchError`` when there is no descriptor left.
-    public func poststart() throws(LaunchError) -> HookRun? {
+    public func poststart() -> HookRun? {
         if spec.hooks.poststart.isEmpty { return nil }
         let state = ContainerState(spec, root: root, pid: process.processID).json("running")
-        return try HookRun(HookRun.items("poststart", spec.hooks.poststart, .runtime, state), stopsAtFailure: false)
+        return HookRun(HookRun.items("poststart", spec.hooks.poststart, .runtime, state), stopsAtFailure: false)
     }
 
     /// Ends every process of the container's PID namespace, if it has one with an init of ours.

@@ -52,10 +52,9 @@ extension HookRun {
     ///
     /// - Parameter root: the mounted root file system, in PID 1's view.
     /// - Returns: nil if there are none.
-    /// - Throws: ``LaunchError`` when there is no descriptor left.
-    public static func poststop(_ spec: ContainerSpec, root: String) throws(LaunchError) -> HookRun? {
+    public static func poststop(_ spec: ContainerSpec, root: String) -> HookRun? {
         if spec.hooks.poststop.isEmpty { return nil }
         let state = ContainerState(spec, root: root, pid: nil).json("stopped")
-        return try HookRun(items("poststop", spec.hooks.poststop, .runtime, state), stopsAtFailure: false)
+        return HookRun(items("poststop", spec.hooks.poststop, .runtime, state), stopsAtFailure: false)
     }
 }

@@ -40,7 +40,7 @@ public final class HookRun {
     private var failures: [LaunchError] = []
     private var current: Running?
     /// What runs is watched here.
-    private let ready: Epoll
+    private var ready: Epoll?
     /// Killed, and perhaps not gone yet.
     private(set) var killed: [Child] = []
 
@@ -69,14 +69,19 @@ public final class HookRun {
     }
 
     /// - Parameter stopsAtFailure: a hook that fails is the last.
-    init(_ items: [Item], stopsAtFailure: Bool) throws(LaunchError) {
+    init(_ items: [Item], stopsAtFailure: Bool) {
         self.items = items
         self.stopsAtFailure = stopsAtFailure
-        do throws(SyscallError) { ready = try Epoll() } catch { throw LaunchError(error) }
+        do throws(SyscallError) { ready = try Epoll() } catch {
+            self.items = []
+            failures = [LaunchError("run \(items.first?.kind ?? "") hooks", "", LaunchError(error).description)]
+        }
     }
 
+    deinit { abandon() }
+
     /// Readable when ``step()`` has something to do; the same as long as the run lives.
-    public var descriptor: Int32 { ready.rawValue }
+    public var descriptor: Int32 { ready?.rawValue ?? -1 }
 
     /// When ``step()`` has something to do in any case: before the first hook, now.
     public var deadline: Deadline { current?.deadline ?? Deadline(nanoseconds: 0) }
@@ -144,9 +149,9 @@ public final class HookRun {
             "hook \(item.hook.path)", spawn, keeping: [state.rawValue, written.rawValue, spawn.join_pidfd])
         let running = Running(item, child, plan, output: output)
         do throws(SyscallError) {
-            try ready.add(child.descriptor, .readable, token: 0)
-            try ready.add(child.pidfd, .readable, token: 1)
-            try ready.add(running.output.rawValue, .readable, token: 2)
+            try ready?.add(child.descriptor, .readable, token: 0)
+            try ready?.add(child.pidfd, .readable, token: 1)
+            try ready?.add(running.output.rawValue, .readable, token: 2)
             return running
         } catch {
             kill(running)
@@ -157,9 +162,9 @@ public final class HookRun {
 
     /// Before they are closed: a descriptor that another process has a copy of stays in the set otherwise.
     private func unwatch(_ running: Running) {
-        try? ready.remove(running.child.descriptor)
-        try? ready.remove(running.child.pidfd)
-        try? ready.remove(running.output.rawValue)
+        try? ready?.remove(running.child.descriptor)
+        try? ready?.remove(running.child.pidfd)
+        try? ready?.remove(running.output.rawValue)
     }
 
     /// - Returns: whether it has ended, and its monitor is gone.
@@ -180,7 +185,7 @@ public final class HookRun {
             }
         }
         // Nothing more of the socket is of interest, and it is readable for ever when the monitor has closed its end.
-        try? ready.remove(running.child.descriptor)
+        try? ready?.remove(running.child.descriptor)
         if running.child.isGone() { return true }
         if !running.deadline.hasPassed { return false }
         killed.append(running.child)
@@ -217,7 +222,7 @@ public final class HookRun {
         while let bytes = try? running.output.read(atMost: 4096) {
             if bytes.isEmpty {
                 // It stays readable, and would wake the caller for ever.
-                try? ready.remove(running.output.rawValue)
+                try? ready?.remove(running.output.rawValue)
                 return
             }
             running.text.append(contentsOf: bytes.prefix(HookRun.outputLimit - running.text.count))

@@ -28,8 +28,10 @@ final class LaunchMachine {
         /// The current child goes on by itself.
         case child
         case hooks(HookRun, since: Int64, next: Next)
-        case ending(LaunchError, since: Int64)
+        case ending(LaunchError)
         case over(LaunchError)
+        /// The process is the caller's.
+        case started
     }
 
     /// What comes after hooks.
@@ -77,12 +79,15 @@ final class LaunchMachine {
     /// The process that the launch made last: not yet the container's own as long as it is not started.
     var currentProcess: Child? { child }
 
+    /// A launch that nobody follows any more is none.
+    deinit { cancel("nobody waits for it") }
+
     /// Readable when ``step()`` has something to do; the same as long as the launch lives.
     var descriptor: Int32 { ready.rawValue }
 
     private var awaited: Int32 {
         switch stage {
-        case .begin, .over: -1
+        case .begin, .over, .started: -1
         case .resolving(let resolution): resolution.descriptor
         case .child: child?.descriptor ?? -1
         case .hooks(let run, _, _): run.descriptor
@@ -106,6 +111,7 @@ final class LaunchMachine {
     var nextDeadline: Deadline {
         switch stage {
         case .begin, .over: Deadline(nanoseconds: 0)
+        case .started: Deadline(nanoseconds: .max)
         case .hooks(let run, _, _): run.deadline
         default: deadline
         }
@@ -128,16 +134,20 @@ final class LaunchMachine {
                 case .failed(let error): fail(error)
                 }
             case .child:
-                if let session = advanceChild() { return .started(session, holder: holder) }
+                if let session = advanceChild() {
+                    stage = .started
+                    return .started(session, holder: holder)
+                }
                 if case .child = stage { return .waiting }
             case .hooks(let run, let since, let next):
                 guard case .finished(let failures) = run.step() else { return .waiting }
                 // A hook has its own time.
                 deadline = Deadline(nanoseconds: deadline.nanoseconds &+ (Clock.monotonic() &- since))
                 if let failure = failures.first { fail(failure) } else { go(next) }
-            case .ending(let error, let since):
-                if !ended(since: since) { return .waiting }
+            case .ending(let error):
+                if !isAllGone() { return .waiting }
                 stage = .over(error)
+            case .started: return .waiting
             case .over(let error): return .failed(error)
             }
         }
@@ -269,9 +279,7 @@ final class LaunchMachine {
             } catch { return fail(error) }
         }
         if items.isEmpty { return go(next) }
-        do throws(LaunchError) {
-            stage = .hooks(try HookRun(items, stopsAtFailure: true), since: Clock.monotonic(), next: next)
-        } catch { fail(error) }
+        stage = .hooks(HookRun(items, stopsAtFailure: true), since: Clock.monotonic(), next: next)
     }
 
     // MARK: Reports
@@ -346,7 +354,7 @@ final class LaunchMachine {
         unwatch()
         defer { watch() }
         switch stage {
-        case .ending, .over: return
+        case .ending, .over, .started: return
         default: fail(LaunchError("start", process.args.first ?? "", cause))
         }
     }
@@ -369,10 +377,10 @@ final class LaunchMachine {
         }
         streams.closeChildEnds()
         deadline = Deadline.after(milliseconds: LaunchMachine.endPatience)
-        stage = .ending(error, since: Clock.monotonic())
+        stage = .ending(error)
     }
 
-    private func ended(since: Int64) -> Bool {
+    private func isAllGone() -> Bool {
         killed.removeAll { $0.isGone() }
         if let worker = killedWorker, case .waiting = worker.step() {} else { killedWorker = nil }
         return killed.isEmpty && killedWorker == nil || deadline.hasPassed

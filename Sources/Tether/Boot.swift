@@ -175,6 +175,7 @@ final class Boot {
                 root: try Cgroup(root: CgroupHierarchy.mountPoint), ceilings: .read(reserveKiB: spec.tether.memoryReserveKiB))
             try groups.tether.addSelf()
             let notes = try Runtime.limit(groups, spec.resources)
+            try DeviceProgram(spec.resources.devices).attach(to: groups.container)
             for note in groups.notes + notes { diagnostics.warning(note) }
             return groups
         } catch {

@@ -154,6 +154,10 @@ final class Runtime: EventHandler {
             } catch {
                 throw Failure(error.operation, error.object, error.cause)
             }
+            // The kernel takes further programs, but only to forbid more.
+            if new.resources.devices != spec.resources.devices {
+                diagnostics.warning("linux.resources.devices: the new rules hold from the VM's next boot on")
+            }
             let check = spec.tether.healthCheck
             spec = new
             lifecycle.restart.policy = new.tether.restart
@@ -167,12 +171,11 @@ final class Runtime: EventHandler {
         }
     }
 
-    /// Limits the container to what the configuration gives it, devices included.
+    /// Limits the container to what the configuration gives it.
     /// - Returns: what cannot be had as it was asked for.
     static func limit(_ groups: CgroupHierarchy, _ resources: ContainerResources) throws(CgroupError) -> [String] {
         let plan = try ResourcePlan(resources, ceilings: groups.ceilings)
         try groups.apply(plan)
-        try DeviceProgram(resources.devices).attach(to: groups.container)
         return plan.notes
     }
 

@@ -51,11 +51,11 @@ extension ContainerSystemTests { @Suite struct HookTests {
         spec.hooks.poststart = [note("poststart")]
         spec.hooks.poststop = [note("poststop")]
         let container = try start(spec, in: root)
-        #expect(wait(try #require(try container.poststart())) == [])
+        #expect(wait(try #require(container.poststart())) == [])
         let inside = finish(container.process).stdout
         container.killNamespaces()
         if let holder = container.holderID { waitpid(holder, nil, 0) }
-        #expect(wait(try #require(try HookRun.poststop(spec, root: root.path))) == [])
+        #expect(wait(try #require(HookRun.poststop(spec, root: root.path))) == [])
 
         let lines = scratch.text("order").split(separator: "\n").map(String.init)
         let names = ["prestart", "createRuntime 1", "createRuntime 2", "createContainer", "in", "poststart", "poststop"]
@@ -86,7 +86,6 @@ extension ContainerSystemTests { @Suite struct HookTests {
     @Test func theFirstThatFailsEndsTheLaunch() throws {
         let root = try Root()
         let scratch = try Scratch()
-        let before = (entries("/proc/self/fd").count, children().count)
         var spec = shell("true")
         spec.hooks.createRuntime = [hook("printf 'no\\tway\\n' >&2; exit 3"), hook("touch \(scratch.path)/second")]
         #expect(throws: LaunchError("run createRuntime hook", "/bin/busybox", "it exited with status 3; it wrote: no way")) {
@@ -94,20 +93,19 @@ extension ContainerSystemTests { @Suite struct HookTests {
         }
         #expect(entries(scratch.path).isEmpty)
         spec.hooks.createRuntime = [ContainerHook(path: "/nowhere")]
-        #expect(throws: LaunchError("run createRuntime hook", "/nowhere", "exec /nowhere: No such file or directory")) {
-            try start(spec, in: root)
+        expectNothingIsLeft(rounds: 40) { _ in
+            #expect(throws: LaunchError("run createRuntime hook", "/nowhere", "exec /nowhere: No such file or directory")) {
+                try start(spec, in: root)
+            }
         }
         spec.hooks.createRuntime = []
         spec.hooks.startContainer = [hook("kill -9 $$")]
         #expect(throws: LaunchError("run startContainer hook", "/bin/busybox", "signal SIGKILL ended it")) { try start(spec, in: root) }
-        #expect(entries("/proc/self/fd").count == before.0)
-        #expect(children().count == before.1)
     }
 
     @Test func aHookThatDoesNotEndIsKilledWithWhatItStarted() throws {
         let root = try Root()
         let scratch = try Scratch()
-        let before = (entries("/proc/self/fd").count, children().count)
         var spec = shell("true")
         spec.hooks.prestart = [hook("sleep 1000 & echo $! > \(scratch.path)/child; echo waiting; wait", timeout: 1)]
         let started = Date()
@@ -120,8 +118,6 @@ extension ContainerSystemTests { @Suite struct HookTests {
         // Gone, or not yet reaped by whoever is its parent now.
         let state = (try? String(contentsOfFile: "/proc/\(child)/stat", encoding: .utf8)) ?? "gone Z"
         #expect(state.contains(" Z"))
-        #expect(entries("/proc/self/fd").count == before.0)
-        #expect(children().count == before.1)
     }
 
     @Test func aFloodOfOutputIsBounded() throws {
@@ -138,24 +134,23 @@ extension ContainerSystemTests { @Suite struct HookTests {
         let scratch = try Scratch()
         var spec = shell("true")
         spec.hooks.poststop = [hook("exit 1"), ContainerHook(path: "/nowhere"), hook("touch \(scratch.path)/ran")]
-        let failures = wait(try #require(try HookRun.poststop(spec, root: "/run/rootfs")))
+        let failures = wait(try #require(HookRun.poststop(spec, root: "/run/rootfs")))
         #expect(failures.map { $0.cause } == ["it exited with status 1", "exec /nowhere: No such file or directory"])
         #expect(entries(scratch.path) == ["ran"])
-        #expect(try HookRun.poststop(shell("true"), root: "/") == nil)
+        #expect(HookRun.poststop(shell("true"), root: "/") == nil)
     }
 
     @Test func aLaunchIsCancelledInTheMiddleOfAHook() throws {
         let root = try Root()
-        let before = (entries("/proc/self/fd").count, children().count)
         var spec = shell("true")
         spec.hooks.createContainer = [hook("sleep 1000")]
-        try cancelWhileWaiting(try ContainerLaunch.start(spec, root: root.path, placement: Placement()))
-        #expect(entries("/proc/self/fd").count == before.0)
-        #expect(children().count == before.1)
+        try expectNothingIsLeft(rounds: 40) { _ in
+            try cancelWhileWaiting(try ContainerLaunch.start(spec, root: root.path, placement: Placement()))
+        }
     }
 
     private func cancelWhileWaiting(_ launch: consuming ContainerLaunch) throws {
-        for _ in 0..<100 {
+        for _ in 0..<20 {
             guard case .waiting = launch.step() else {
                 Issue.record("it did not wait")
                 return

@@ -55,8 +55,15 @@ extension ContainerSystemTests { @Suite struct NamespaceTests {
         return spec
     }
 
-    @Test(arguments: [true, false]) func rootOfAUserNamespaceIsSomebodyOutside(_ usesInit: Bool) throws {
+    /// As the owner of a root for such a namespace has to be: nobody of the namespace may write to files of others.
+    private func mappedRoot() throws -> Root {
         let root = try Root()
+        for path in [root.path, root.path + "/etc"] { chown(path, 100_000, 200_000) }
+        return root
+    }
+
+    @Test(arguments: [true, false]) func rootOfAUserNamespaceIsSomebodyOutside(_ usesInit: Bool) throws {
+        let root = try mappedRoot()
         try FileManager.default.createDirectory(atPath: root.path + "/work", withIntermediateDirectories: true)
         chown(root.path + "/work", 100_000, 200_000)
         var spec = mapped(
@@ -81,7 +88,7 @@ extension ContainerSystemTests { @Suite struct NamespaceTests {
     }
 
     @Test func aUserNamespaceHasTerminalsAndNames() throws {
-        let root = try Root()
+        let root = try mappedRoot()
         try root.write("web:x:33:34::/var/www:/bin/sh\n", to: "/etc/passwd")
         var spec = mapped("tty; id -u; stat -c %u:%g /dev/pts/0")
         spec.process.user.username = "web"
@@ -96,6 +103,6 @@ extension ContainerSystemTests { @Suite struct NamespaceTests {
         #expect(throws: LaunchError("set uid_map", "of the user namespace for container", "Invalid argument")) { try run(spec, in: Root()) }
         spec = mapped("true")
         spec.uidMappings = [IDMapping(containerID: 1, hostID: 100_000, size: 5)]
-        #expect(throws: LaunchError("become root of the user namespace", "the namespaces' init", "Invalid argument")) { try run(spec, in: Root()) }
+        #expect(throws: LaunchError("become root of the user namespace", "the namespaces' init", "Invalid argument")) { try run(spec, in: mappedRoot()) }
     }
 } }

@@ -94,8 +94,8 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
         try FileManager.default.createDirectory(atPath: root.path + "/data", withIntermediateDirectories: true)
         try root.write("x", to: "/data/file")
         chown(root.path + "/data/file", 1000, 1001)
-        var spec = shell("stat -c %u:%g /mapped/file; touch /mapped/new; stat -c %u:%g /mapped/new /data/new")
-        spec.process.args[2] = "stat -c %u:%g /mapped/file; echo > /mapped/new; stat -c %u:%g /mapped/new /data/new"
+        chmod(root.path + "/data", 0o777)
+        var spec = shell("stat -c %u:%g /mapped/file; echo > /mapped/new; stat -c %u:%g /mapped/new /data/new")
         var mount = ContainerMount(destination: "/mapped", type: nil, source: root.path + "/data", options: ["bind"])
         mount.uidMappings = [IDMapping(containerID: 1000, hostID: 0, size: 1), IDMapping(containerID: 0, hostID: 1000, size: 1)]
         mount.gidMappings = [IDMapping(containerID: 1001, hostID: 0, size: 1), IDMapping(containerID: 0, hostID: 1001, size: 1)]
@@ -190,9 +190,11 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
         func instruction(_ code: UInt16, _ yes: UInt8, _ no: UInt8, _ value: UInt32) -> [UInt8] {
             [UInt8(code & 255), UInt8(code >> 8), yes, no] + (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
         }
-        // The call's number; 83 is mkdir's on x86-64: then SECCOMP_RET_ERRNO with EXDEV, else SECCOMP_RET_ALLOW.
-        let program = instruction(0x20, 0, 0, 0) + instruction(0x15, 0, 1, 83) + instruction(0x06, 0, 0, 0x0005_0000 | UInt32(EXDEV))
-            + instruction(0x06, 0, 0, 0x7FFF_0000)
+        // The call's number; 83 is mkdir's on x86-64, 44 and 46 are sendto's and sendmsg's: then SECCOMP_RET_ERRNO with EXDEV, else
+        // SECCOMP_RET_ALLOW.
+        let program =
+            instruction(0x20, 0, 0, 0) + instruction(0x15, 2, 0, 83) + instruction(0x15, 1, 0, 44) + instruction(0x15, 0, 1, 46)
+            + instruction(0x06, 0, 0, 0x0005_0000 | UInt32(EXDEV)) + instruction(0x06, 0, 0, 0x7FFF_0000)
         return SyscallFilter(instructions: program)
     }
 
