@@ -20,12 +20,12 @@ let common: [SwiftSetting] =
     ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
 let guest: [SwiftSetting] =
-    common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize"])] : [])
+    common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"])] : [])
 let c: [CSetting] = warningsAsErrors ? [.treatAllWarnings(as: .error)] : []
 let guestLinker: [LinkerSetting] =
     embedded
     ? [
-        .unsafeFlags(["-Xlinker", "--gc-sections", "-Xlinker", "--as-needed", "-L\(embeddedLibraries)"]),
+        .unsafeFlags(["-Xlinker", "--gc-sections", "-Xlinker", "--icf=all", "-Xlinker", "--as-needed", "-L\(embeddedLibraries)"]),
         .linkedLibrary("swiftUnicodeDataTables"), .linkedLibrary("m"),
     ] : []
 

@@ -65,6 +65,12 @@ pid_t clinux_fork_worker(int *pidfd) {
     return pid;
 }
 
+int clinux_close_others(int kept) {
+    if (kept <= 2) return (int)syscall(SYS_close_range, 3, ~0U, 0);
+    if (kept > 3 && syscall(SYS_close_range, 3, (unsigned int)kept - 1, 0) != 0) return -1;
+    return (int)syscall(SYS_close_range, (unsigned int)kept + 1, ~0U, 0);
+}
+
 int clinux_reap_pidfd(int pidfd, int *code, int *status) {
     siginfo_t info;
     memset(&info, 0, sizeof info);

@@ -35,8 +35,9 @@ public struct DeviceProgram: Equatable, Sendable {
         return rule
     }
 
-    /// The most rules of a configuration. Each becomes at most seven instructions.
-    public static let ruleLimit = 1024
+    /// The most rules of a configuration. Each becomes at most seven instructions; what bounds them is the time that the kernel takes to
+    /// check the program, which grows with their square and is spent inside bpf(2).
+    public static let ruleLimit = 128
 
     /// - Parameter rules: `linux.resources.devices`. The standard rules come behind them, as runc has it: `runc spec` and Docker
     ///   begin with one that denies all.

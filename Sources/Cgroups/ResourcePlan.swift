@@ -98,10 +98,47 @@ public struct ResourcePlan: Equatable, Sendable {
     static func weight(shares: UInt64) -> UInt64 {
         if shares <= 2 { return 1 }
         if shares >= 262_144 { return 10_000 }
-        let logarithm = log2(Double(shares))
+        let logarithm = binaryLogarithm(shares)
         let exponent = (logarithm * logarithm + 125 * logarithm) / 612 - 7.0 / 34
-        let weight = pow(10, exponent).rounded(.up)
-        return weight >= 1 && weight <= 10_000 ? UInt64(weight) : (weight > 1 ? 10_000 : 1)
+        // The last digits are rounding, which must not lift 100.0000001 to 101.
+        let weight = powerOfTwo(exponent * 3.321928094887362) - 1e-6
+        return min(10_000, weight > 0 ? UInt64(weight) &+ 1 : 1)
+    }
+
+    // Not log2(3) and pow(3): for this one number they would keep libm in PID 1's memory.
+
+    private static func binaryLogarithm(_ value: UInt64) -> Double {
+        let whole = 63 - max(1, value).leadingZeroBitCount
+        var mantissa = Double(max(1, value)) / Double(UInt64(1) << UInt64(whole))
+        var result = Double(whole)
+        var bit = 0.5
+        for _ in 0..<40 {
+            mantissa *= mantissa
+            if mantissa >= 2 {
+                mantissa /= 2
+                result += bit
+            }
+            bit /= 2
+        }
+        return result
+    }
+
+    /// - Parameter exponent: 0 to 62.
+    private static func powerOfTwo(_ exponent: Double) -> Double {
+        let whole = UInt64(max(0, min(62, exponent)))
+        var rest = max(0, exponent - Double(whole))
+        var result = Double(UInt64(1) << whole)
+        var factor = 2.0
+        var bit = 0.5
+        for _ in 0..<40 {
+            factor = factor.squareRoot()
+            if rest >= bit {
+                result *= factor
+                rest -= bit
+            }
+            bit /= 2
+        }
+        return result
     }
 
     // MARK: Memory

@@ -9,8 +9,11 @@ final class Child {
 
     var pid: Int32 { process.pid }
     var pidfd: Int32 { process.rawValue }
-    /// Readable when there is a report, or the child has closed its end; -1 when that was seen.
+    /// Readable when there is a report, or the child has closed its end; -1 after ``closeSocket()``.
     var descriptor: Int32 { socket?.rawValue ?? -1 }
+
+    /// Nothing more is to be said.
+    func closeSocket() { socket = nil }
 
     private init(_ process: consuming ProcessDescriptor, _ socket: consuming FileDescriptor) {
         self.process = process
@@ -41,10 +44,12 @@ final class Child {
             plan.kept_count = kept.count
             if memory.isShort { throw SyscallError("allocate", object, Errno(rawValue: ENOMEM)) }
             var pidfd: Int32 = -1
-            let pid = try attempt("clone3", object) { cspawn(&plan, ownNamespace.rawValue, &pidfd) }
+            let pid = try attempt("start", object) { cspawn(&plan, ownNamespace.rawValue, &pidfd) }
             return Child(ProcessDescriptor(owning: pidfd, pid: pid), parentEnd)
         } catch {
-            throw LaunchError(error)
+            // What the kernel says of a PID namespace whose init has ended.
+            let isOver = error.errno == Errno(rawValue: ENOMEM) && plan.join_pidfd >= 0
+            throw isOver ? LaunchError(error.operation, error.object, "the container's PID namespace has ended") : LaunchError(error)
         }
     }
 
@@ -68,11 +73,9 @@ final class Child {
             if try attempt("recvmsg", "", { cspawn_receive(number, &report, &descriptor) }) == 1 {
                 return .report(report, descriptor: descriptor)
             }
-            socket = nil
             return .closed
         } catch {
             if error.errno == .wouldBlock { return .none }
-            socket = nil
             return .unreadable(error.errno)
         }
     }

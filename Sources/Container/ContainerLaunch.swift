@@ -3,8 +3,8 @@ public import Linux
 
 /// The start of a container: its namespaces, its root, its hooks, its first process.
 ///
-/// Nothing here blocks. Call ``step()`` when ``descriptor`` is readable and when ``deadline`` passes, until it says how it came out;
-/// ask for both again after every step.
+/// Nothing here blocks. Call ``step()`` when ``descriptor`` is readable and when ``deadline`` passes, until it says how it came out.
+/// The descriptor stays the same, the deadline is another after every step; at first it has passed.
 public final class ContainerLaunch {
     public enum Progress {
         case waiting
@@ -34,7 +34,7 @@ public final class ContainerLaunch {
         machine = try LaunchMachine(spec, spec.process, placement, root: rootPlan, target: nil)
     }
 
-    /// Readable when ``step()`` has something to do. -1: at once.
+    /// Readable when ``step()`` has something to do.
     public var descriptor: Int32 { machine.descriptor }
     /// When ``step()`` has something to do in any case.
     public var deadline: Deadline { machine.nextDeadline }

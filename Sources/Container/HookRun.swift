@@ -39,7 +39,13 @@ public final class HookRun {
     private let stopsAtFailure: Bool
     private var failures: [LaunchError] = []
     private var current: Running?
-    private var abandoned: [Child] = []
+    /// What runs is watched here.
+    private var ready: Epoll?
+    /// Killed, and perhaps not gone yet.
+    private(set) var killed: [Child] = []
+
+    /// How long a monitor may take to be gone, in milliseconds.
+    private static let endPatience: Int64 = 1000
 
     /// A hook that runs.
     private final class Running {
@@ -47,20 +53,18 @@ public final class HookRun {
         let child: Child
         let plan: ProcessPlan
         let output: FileDescriptor
-        let ready: Epoll
-        let deadline: Deadline
+        /// When it has to have ended; once it has, when its monitor has to be gone.
+        var deadline: Deadline
         var text: [UInt8] = []
         var failure: LaunchError?
+        var hasEnded = false
 
-        init(_ item: Item, _ child: Child, _ plan: ProcessPlan, output: consuming FileDescriptor) throws(SyscallError) {
+        init(_ item: Item, _ child: Child, _ plan: ProcessPlan, output: consuming FileDescriptor) {
             self.item = item
             self.child = child
             self.plan = plan
             self.output = output
             deadline = Deadline.after(milliseconds: item.hook.timeoutSeconds &* 1000)
-            ready = try Epoll()
-            try ready.add(child.descriptor, .readable, token: 0)
-            try ready.add(self.output.rawValue, .readable, token: 1)
         }
     }
 
@@ -68,21 +72,28 @@ public final class HookRun {
     init(_ items: [Item], stopsAtFailure: Bool) {
         self.items = items
         self.stopsAtFailure = stopsAtFailure
+        do throws(SyscallError) { ready = try Epoll() } catch {
+            self.items = []
+            failures = [LaunchError("run \(items.first?.kind ?? "") hooks", "", LaunchError(error).description)]
+        }
     }
 
-    /// Readable when ``step()`` has something to do; -1 before the first and after the last.
-    public var descriptor: Int32 { current?.ready.rawValue ?? -1 }
+    deinit { abandon() }
 
-    /// When the hook that runs has to have ended. Passed before the first.
+    /// Readable when ``step()`` has something to do; the same as long as the run lives.
+    public var descriptor: Int32 { ready?.rawValue ?? -1 }
+
+    /// When ``step()`` has something to do in any case: before the first hook, now.
     public var deadline: Deadline { current?.deadline ?? Deadline(nanoseconds: 0) }
 
     /// Goes on as far as that is possible at once.
     public func step() -> Progress {
         while true {
             if let running = current {
-                guard let failure = advance(running) else { return .waiting }
+                if !advance(running) { return .waiting }
+                unwatch(running)
                 current = nil
-                if let failure = failure.error {
+                if let failure = running.failure {
                     failures.append(failure)
                     if stopsAtFailure { items = [] }
                 }
@@ -97,16 +108,14 @@ public final class HookRun {
     /// Kills what runs, and starts nothing more.
     public func abandon() {
         items = []
-        if let running = current { end(running) }
+        guard let running = current else { return }
+        unwatch(running)
+        kill(running)
+        killed.append(running.child)
         current = nil
     }
 
-    /// Those that were killed and may not have ended yet.
-    var killed: [Child] { abandoned }
-
     // MARK: One hook
-
-    private struct Outcome { var error: LaunchError? }
 
     private func start(_ item: Item) {
         do throws(LaunchError) { current = try launch(item) } catch {
@@ -138,56 +147,82 @@ public final class HookRun {
         spawn.streams.standard = (state.rawValue, written.rawValue, written.rawValue)
         let child = try Child.spawn(
             "hook \(item.hook.path)", spawn, keeping: [state.rawValue, written.rawValue, spawn.join_pidfd])
-        do throws(SyscallError) { return try Running(item, child, plan, output: output) } catch {
-            child.kill()
-            abandoned.append(child)
+        let running = Running(item, child, plan, output: output)
+        do throws(SyscallError) {
+            try ready?.add(child.descriptor, .readable, token: 0)
+            try ready?.add(child.pidfd, .readable, token: 1)
+            try ready?.add(running.output.rawValue, .readable, token: 2)
+            return running
+        } catch {
+            kill(running)
+            killed.append(child)
             throw LaunchError(error)
         }
     }
 
-    /// - Returns: nil while it runs.
-    private func advance(_ running: Running) -> Outcome? {
-        while true {
-            readOutput(running)
+    /// Before they are closed: a descriptor that another process has a copy of stays in the set otherwise.
+    private func unwatch(_ running: Running) {
+        try? ready?.remove(running.child.descriptor)
+        try? ready?.remove(running.child.pidfd)
+        try? ready?.remove(running.output.rawValue)
+    }
+
+    /// - Returns: whether it has ended, and its monitor is gone.
+    private func advance(_ running: Running) -> Bool {
+        readOutput(running)
+        while !running.hasEnded {
             switch running.child.receive() {
             case .none:
-                if !running.deadline.hasPassed { return nil }
-                end(running)
-                return outcome(running, "it has not ended within \(running.item.hook.timeoutSeconds) s")
+                if !running.deadline.hasPassed { return false }
+                kill(running)
+                end(running, "it has not ended within \(running.item.hook.timeoutSeconds) s")
             case .report(let report, let descriptor):
                 if descriptor >= 0 { _ = close(descriptor) }
-                if report.step == Int32(CSPAWN_HOOK_ENDED.rawValue) {
-                    readOutput(running)
-                    let ended = ProcessEnd(waitStatus: report.error)
-                    if let failure = running.failure { return Outcome(error: failure) }
-                    if ended.exitStatus == 0 { return Outcome(error: nil) }
-                    if let signal = ended.signal { return outcome(running, "signal \(Signal(rawValue: signal)?.name ?? "\(signal)") ended it") }
-                    return outcome(running, "it exited with status \(ended.exitCode)")
-                }
-                // The report of a step that failed comes before the end of the child it failed in.
-                if report.step >= Int32(CSPAWN_CLOSE.rawValue) && running.failure == nil {
-                    let error = LaunchError(report, root: nil, process: running.plan, object: running.item.hook.path)
-                    running.failure = LaunchError("run \(running.item.kind) hook", running.item.hook.path, error.description)
-                }
+                take(report, running)
             case .closed, .unreadable:
-                end(running)
-                return Outcome(error: running.failure ?? outcome(running, "its monitor ended").error)
+                kill(running)
+                end(running, "its monitor ended")
             }
+        }
+        // Nothing more of the socket is of interest, and it is readable for ever when the monitor has closed its end.
+        try? ready?.remove(running.child.descriptor)
+        if running.child.isGone() { return true }
+        if !running.deadline.hasPassed { return false }
+        killed.append(running.child)
+        return true
+    }
+
+    private func take(_ report: cspawn_report, _ running: Running) {
+        if report.step == Int32(CSPAWN_HOOK_ENDED.rawValue) {
+            readOutput(running)
+            let ended = ProcessEnd(waitStatus: report.error)
+            if let signal = ended.signal {
+                end(running, "signal \(Signal(rawValue: signal)?.name ?? "\(signal)") ended it")
+            } else {
+                end(running, ended.exitStatus == 0 ? nil : "it exited with status \(ended.exitCode)")
+            }
+        } else if report.step >= Int32(CSPAWN_CLOSE.rawValue) && running.failure == nil {
+            // The report of a step that failed comes before the end of the child it failed in.
+            let error = LaunchError(report, root: nil, process: running.plan, object: running.item.hook.path)
+            running.failure = LaunchError("run \(running.item.kind) hook", running.item.hook.path, error.description)
         }
     }
 
-    private func outcome(_ running: Running, _ cause: String) -> Outcome {
+    /// - Parameter cause: why it failed, if it did, and nothing is known that comes before.
+    private func end(_ running: Running, _ cause: String?) {
+        running.hasEnded = true
+        running.deadline = Deadline.after(milliseconds: HookRun.endPatience)
+        guard let cause, running.failure == nil else { return }
         let text = HookRun.printable(running.text)
-        return Outcome(
-            error: LaunchError(
-                "run \(running.item.kind) hook", running.item.hook.path, text.isEmpty ? cause : "\(cause); it wrote: \(text)"))
+        running.failure = LaunchError(
+            "run \(running.item.kind) hook", running.item.hook.path, text.isEmpty ? cause : "\(cause); it wrote: \(text)")
     }
 
     private func readOutput(_ running: Running) {
         while let bytes = try? running.output.read(atMost: 4096) {
             if bytes.isEmpty {
                 // It stays readable, and would wake the caller for ever.
-                try? running.ready.remove(running.output.rawValue)
+                try? ready?.remove(running.output.rawValue)
                 return
             }
             running.text.append(contentsOf: bytes.prefix(HookRun.outputLimit - running.text.count))
@@ -196,10 +231,9 @@ public final class HookRun {
 
     /// Kills the hook and what it started: the monitor leads their process group. The group's number cannot be another's as long as
     /// the monitor is there.
-    private func end(_ running: Running) {
-        if !running.child.isGone() { _ = kill(-running.child.pid, SIGKILL) }
+    private func kill(_ running: Running) {
+        if !running.child.isGone() { _ = CLinux.kill(-running.child.pid, SIGKILL) }
         running.child.kill()
-        abandoned.append(running.child)
     }
 
     // MARK: Input and output

@@ -28,8 +28,10 @@ final class LaunchMachine {
         /// The current child goes on by itself.
         case child
         case hooks(HookRun, since: Int64, next: Next)
-        case ending(LaunchError, since: Int64)
+        case ending(LaunchError)
         case over(LaunchError)
+        /// The process is the caller's.
+        case started
     }
 
     /// What comes after hooks.
@@ -52,6 +54,9 @@ final class LaunchMachine {
     private var isExecuting = false
     private var killed: [Child] = []
     private var killedWorker: UserResolution?
+    /// What the caller watches: the one descriptor in it is another from step to step.
+    private let ready: Epoll
+    private var watched: Int32 = -1
 
     /// - Parameter root: nil for a process in the namespaces of `target`.
     init(
@@ -62,7 +67,10 @@ final class LaunchMachine {
         self.placement = placement
         self.root = root
         self.target = target
-        do throws(SyscallError) { streams = try StreamEnds(placement.streams, isFirst: root != nil) } catch { throw LaunchError(error) }
+        do throws(SyscallError) {
+            streams = try StreamEnds(placement.streams, isFirst: root != nil)
+            ready = try Epoll()
+        } catch { throw LaunchError(error) }
         // What can be refused is refused before anything is made.
         _ = try ProcessPlan(
             process, user: ResolvedUser(uid: 0, gid: 0), personality: spec.personality, filter: placement.filter, isExec: root == nil)
@@ -71,9 +79,15 @@ final class LaunchMachine {
     /// The process that the launch made last: not yet the container's own as long as it is not started.
     var currentProcess: Child? { child }
 
-    var descriptor: Int32 {
+    /// A launch that nobody follows any more is none.
+    deinit { cancel("nobody waits for it") }
+
+    /// Readable when ``step()`` has something to do; the same as long as the launch lives.
+    var descriptor: Int32 { ready.rawValue }
+
+    private var awaited: Int32 {
         switch stage {
-        case .begin, .over: -1
+        case .begin, .over, .started: -1
         case .resolving(let resolution): resolution.descriptor
         case .child: child?.descriptor ?? -1
         case .hooks(let run, _, _): run.descriptor
@@ -81,16 +95,31 @@ final class LaunchMachine {
         }
     }
 
+    /// Before anything may be closed: a descriptor that another process has a copy of stays in the set otherwise.
+    private func unwatch() {
+        if watched >= 0 { try? ready.remove(watched) }
+        watched = -1
+    }
+
+    private func watch() {
+        watched = awaited
+        // A descriptor that cannot be watched costs the time until the deadline, no more.
+        if watched >= 0 { try? ready.add(watched, .readable, token: 0) }
+    }
+
     /// When ``step()`` has something to do even if ``descriptor`` is not readable.
     var nextDeadline: Deadline {
         switch stage {
         case .begin, .over: Deadline(nanoseconds: 0)
+        case .started: Deadline(nanoseconds: .max)
         case .hooks(let run, _, _): run.deadline
         default: deadline
         }
     }
 
     func step() -> Progress {
+        unwatch()
+        defer { watch() }
         while true {
             switch stage {
             case .begin: begin()
@@ -105,16 +134,20 @@ final class LaunchMachine {
                 case .failed(let error): fail(error)
                 }
             case .child:
-                if let session = advanceChild() { return .started(session, holder: holder) }
+                if let session = advanceChild() {
+                    stage = .started
+                    return .started(session, holder: holder)
+                }
                 if case .child = stage { return .waiting }
             case .hooks(let run, let since, let next):
                 guard case .finished(let failures) = run.step() else { return .waiting }
                 // A hook has its own time.
                 deadline = Deadline(nanoseconds: deadline.nanoseconds &+ (Clock.monotonic() &- since))
                 if let failure = failures.first { fail(failure) } else { go(next) }
-            case .ending(let error, let since):
-                if !ended(since: since) { return .waiting }
+            case .ending(let error):
+                if !isAllGone() { return .waiting }
                 stage = .over(error)
+            case .started: return .waiting
             case .over(let error): return .failed(error)
             }
         }
@@ -267,6 +300,7 @@ final class LaunchMachine {
             } else if streams.lacksTerminal {
                 fail(LaunchError("make terminal", name, "its master did not arrive"))
             } else {
+                child.closeSocket()
                 return streams.session(child)
             }
         }
@@ -317,8 +351,10 @@ final class LaunchMachine {
     // MARK: The end
 
     func cancel(_ cause: String) {
+        unwatch()
+        defer { watch() }
         switch stage {
-        case .ending, .over: return
+        case .ending, .over, .started: return
         default: fail(LaunchError("start", process.args.first ?? "", cause))
         }
     }
@@ -341,10 +377,10 @@ final class LaunchMachine {
         }
         streams.closeChildEnds()
         deadline = Deadline.after(milliseconds: LaunchMachine.endPatience)
-        stage = .ending(error, since: Clock.monotonic())
+        stage = .ending(error)
     }
 
-    private func ended(since: Int64) -> Bool {
+    private func isAllGone() -> Bool {
         killed.removeAll { $0.isGone() }
         if let worker = killedWorker, case .waiting = worker.step() {} else { killedWorker = nil }
         return killed.isEmpty && killedWorker == nil || deadline.hasPassed

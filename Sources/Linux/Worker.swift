@@ -77,7 +77,8 @@ public struct Worker: ~Copyable {
     /// How long a worker that was killed may take to disappear, in milliseconds.
     public static let reapMilliseconds: Int64 = 200
 
-    /// Forks, and runs `body` in the child, which then exits without running anything of the parent's.
+    /// Forks, and runs `body` in the child, which then exits without running anything of the parent's. Of the parent's descriptors
+    /// it has only 0 to 2.
     ///
     /// - Parameter limit: the most bytes of messages, with four bytes for each message, that the parent takes.
     /// - Throws: ``SyscallError`` of pipe2, fork or pidfd_open.
@@ -91,7 +92,8 @@ public struct Worker: ~Copyable {
         var pidfd: Int32 = -1
         let pid = clinux_fork_worker(&pidfd)
         if pid == 0 {
-            _ = CLinux.close(read)
+            // Copies of other descriptors would keep them open as long as this runs: the pipe of a process, whose end then never comes.
+            _ = clinux_close_others(output.pipe.rawValue)
             body(output)
             output.finish()
             _exit(0)

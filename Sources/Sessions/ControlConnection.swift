@@ -14,8 +14,6 @@ public final class ControlConnection: EventHandler, SessionClient {
     static let requestMark = 128 * 1024
     /// The most output in one message.
     public static let pieceSize = 16 * 1024
-    /// How long a client may take to say hello, in milliseconds.
-    static let helloPatience: Int64 = 30_000
 
     /// A request that is answered by what becomes of a session.
     struct Follower {
@@ -39,7 +37,6 @@ public final class ControlConnection: EventHandler, SessionClient {
     private var decoder = FrameDecoder()
     private var queue: [UInt8] = []
     private var head = 0
-    private let helloDeadline: Deadline
     var isGreeted = false
     var isSubscribed = false
     public private(set) var isClosed = false
@@ -55,7 +52,6 @@ public final class ControlConnection: EventHandler, SessionClient {
         self.descriptor = descriptor
         self.loop = loop
         self.service = service
-        helloDeadline = .after(milliseconds: ControlConnection.helloPatience)
         watch = loop.watch(self.descriptor.rawValue, .readable, self, role: 0)
     }
 
@@ -79,13 +75,9 @@ public final class ControlConnection: EventHandler, SessionClient {
 
     public func attachmentChanged(_ attachment: Attachment) { needsPump = true }
 
-    /// When ``turnEnded(_:)`` has something to do without an event; nil for never.
-    public var nextDeadline: Int64? { isGreeted || isClosed ? nil : helloDeadline.nanoseconds }
-
     /// Sends what has come up. Call it after every turn of the loop.
-    public func turnEnded(_ now: Int64) {
+    public func turnEnded() {
         if isClosed { return }
-        if !isGreeted && helloDeadline.hasPassed { return close("it did not say hello within \(ControlConnection.helloPatience / 1000) s") }
         if needsPump {
             needsPump = false
             pump()

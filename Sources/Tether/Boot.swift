@@ -174,9 +174,9 @@ final class Boot {
             let groups = try CgroupHierarchy(
                 root: try Cgroup(root: CgroupHierarchy.mountPoint), ceilings: .read(reserveKiB: spec.tether.memoryReserveKiB))
             try groups.tether.addSelf()
-            let plan = try ResourcePlan(spec.resources, ceilings: groups.ceilings)
-            try groups.apply(plan)
-            for note in groups.notes + plan.notes { diagnostics.warning(note) }
+            let notes = try Runtime.limit(groups, spec.resources)
+            try DeviceProgram(spec.resources.devices).attach(to: groups.container)
+            for note in groups.notes + notes { diagnostics.warning(note) }
             return groups
         } catch {
             throw Failure(error.operation, error.object, error.cause)

@@ -44,11 +44,7 @@ final class ControlServer: ControlService {
     /// - Returns: whether it was the helper.
     func reaped(_ child: Children.Ended) -> Bool { helper?.reaped(child) ?? false }
 
-    var nextDeadline: Int64? {
-        var next = helper?.nextDeadline
-        for connection in connections { next = next.earlier(connection.nextDeadline) }
-        return next
-    }
+    var nextDeadline: Int64? { helper?.nextDeadline }
 
     func turnEnded(_ now: Int64) {
         if let socket = helper?.startIfDue(now) {
@@ -62,7 +58,7 @@ final class ControlServer: ControlService {
             sessionsHaveChanged = false
             notify(.sessionsChanged)
         }
-        for connection in connections { connection.turnEnded(now) }
+        for connection in connections { connection.turnEnded() }
     }
 
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.

@@ -150,9 +150,13 @@ final class Runtime: EventHandler {
             new.tether.rootfs = spec.tether.rootfs
             new.tether.control = spec.tether.control
             do throws(CgroupError) {
-                try groups.apply(try ResourcePlan(new.resources, ceilings: groups.ceilings))
+                for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
             } catch {
                 throw Failure(error.operation, error.object, error.cause)
+            }
+            // The kernel takes further programs, but only to forbid more.
+            if new.resources.devices != spec.resources.devices {
+                diagnostics.warning("linux.resources.devices: the new rules hold from the VM's next boot on")
             }
             let check = spec.tether.healthCheck
             spec = new
@@ -165,6 +169,14 @@ final class Runtime: EventHandler {
             diagnostics.error(error.description)
             return error
         }
+    }
+
+    /// Limits the container to what the configuration gives it.
+    /// - Returns: what cannot be had as it was asked for.
+    static func limit(_ groups: CgroupHierarchy, _ resources: ContainerResources) throws(CgroupError) -> [String] {
+        let plan = try ResourcePlan(resources, ceilings: groups.ceilings)
+        try groups.apply(plan)
+        return plan.notes
     }
 
     // MARK: Events

@@ -34,6 +34,13 @@ import Testing
         #expect(vm.out.contains("/dev/sda1 / ext4 "))
     }
 
+    @Test("an NVMe disk")
+    func nvme() throws {
+        let vm = try VM.boot(options: ["--disk-controller", "nvme"], command: ["sh", "-c", "grep ' / ' /proc/mounts"])
+        #expect(vm.code == 0, "\(vm.finished.errorText)")
+        #expect(vm.out.contains("/dev/nvme0n1 / ext4 "))
+    }
+
     @Test("a read-only root is made with its mounts, and cannot be written")
     func readOnlyRoot() throws {
         let config = configuration(["sh", "-c", "touch /x; echo $?; touch /new/volume/x && echo volume; touch /dev/shm/x && echo shm"]) { config, _ in

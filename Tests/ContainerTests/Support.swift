@@ -127,3 +127,12 @@ func children() -> [String] {
         ((try? String(contentsOfFile: "/proc/self/task/\(task)/children", encoding: .utf8)) ?? "").split(separator: " ").map(String.init)
     }
 }
+
+/// Expects that `rounds` calls of `body` leave no descriptor and no child each. Other tests of this process open and close theirs
+/// meanwhile, so what counts is that the numbers do not grow with the rounds.
+func expectNothingIsLeft(rounds: Int, _ body: (Int) throws -> Void) rethrows {
+    let before = (entries("/proc/self/fd").count, children().count)
+    for round in 0..<rounds { try body(round) }
+    #expect(entries("/proc/self/fd").count - before.0 < rounds / 2)
+    #expect(children().count - before.1 < rounds / 2)
+}

@@ -13,6 +13,21 @@ import Testing
         return FileDescriptor(owning: read)
     }
 
+    @Test func aWorkerHasNoCopiesOfOtherDescriptors() throws {
+        let readable = try readableDescriptor()
+        let number = readable.rawValue
+        let worker = try Worker.start("list") { output in
+            var open: [UInt8] = []
+            for descriptor in Int32(0)..<200 where clinux_fcntl_int(descriptor, F_GETFD, 0) >= 0 { open.append(UInt8(descriptor)) }
+            output.send(open)
+        }
+        let result = worker.wait(until: .after(milliseconds: 10_000))
+        let open = try #require(result.messages.first)
+        #expect(!open.contains(UInt8(number)))
+        // Its pipe is the only one above the standard descriptors.
+        #expect(open.filter { $0 > 2 }.count == 1)
+    }
+
     @Test func itsMessagesArriveInOrder() throws {
         let big = [UInt8](repeating: 0xFF, count: 40_000)
         let worker = try Worker.start("count") { output in

@@ -124,7 +124,7 @@ final class TestServer: ControlService, SessionOwner {
         }
         let now = Clock.monotonic()
         for session in sessions { session.checkDeadlines(now) }
-        for connection in connections { connection.turnEnded(now) }
+        for connection in connections { connection.turnEnded() }
     }
 
     func sessionEnded(_ session: Session) { session.finish() }

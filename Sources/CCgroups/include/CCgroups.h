@@ -1,8 +1,7 @@
 /*
  * CCgroups: what Swift cannot say about control groups.
  *
- *   - bpf(2) has no libc wrapper, and its argument is a union of anonymous structs that Swift imports badly.
- *   - log2(3) and pow(3) stand in a header that CLinux has no other use for.
+ * bpf(2) has no libc wrapper, and its argument is a union of anonymous structs that Swift imports badly.
  */
 #ifndef CCGROUPS_H
 #define CCGROUPS_H
@@ -10,7 +9,6 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* the same view of libc as CLinux has */
 #endif
-#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 

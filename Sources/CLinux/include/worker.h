@@ -17,6 +17,12 @@ pid_t clinux_fork_worker(int *pidfd);
  * Returns its process id, -1 with errno when there is none.  One that cannot be executed ends with status 127. */
 pid_t clinux_start_helper(const char *path, const char *argument, int socket);
 
+/*
+ * Closes every descriptor above 2 but `kept`: libc 2.36 declares close_range(2) where Swift does not see it.
+ * Returns -1 with errno on failure.
+ */
+int clinux_close_others(int kept);
+
 /* waitid(2) of a pidfd without blocking: siginfo_t is a union of macros.
  * Returns 1 when the child was reaped (*code is CLD_EXITED, CLD_KILLED or CLD_DUMPED, *status the exit code or signal),
  * 0 while it runs, -1 with errno on failure. */
