@@ -114,9 +114,9 @@ extension ContainerSpec {
         for setting in sysctl {
             if let problem = namespaces.problem(sysctl: setting.key) {
                 document.issues.report(problem.kind, memberPath(memberPath(path, "sysctl"), setting.key), problem.text)
-            } else if setting.key == "kernel.hostname", hostname != nil {
+            } else if hostname != nil, ContainerSpec.sysctlPath(setting.key) == "kernel/hostname" {
                 document.issues.report(.invalid, memberPath(memberPath(path, "sysctl"), setting.key), "must be left out beside hostname")
-            } else if setting.key == "kernel.domainname", domainname != nil {
+            } else if domainname != nil, ContainerSpec.sysctlPath(setting.key) == "kernel/domainname" {
                 document.issues.report(.invalid, memberPath(memberPath(path, "sysctl"), setting.key), "must be left out beside domainname")
             }
         }

@@ -146,6 +146,8 @@ import Testing
     /// Shapes that would make a careless decoder quadratic.
     @Test(arguments: [
         (#""k#": {}"#, "", ""), (#""k#": """#, #""annotations": {"#, "}"), (#""k#": 1"#, #""linux": {"resources": {"#, "}}"),
+        (#""net.k#": "1""#, #""linux": {"sysctl": {"#, "}}"), (#"{"path": "/dev/k#", "type": "p"}"#, #""linux": {"devices": ["#, "]}"),
+        (#"{"containerID": #, "hostID": #, "size": 1}"#, #""linux": {"uidMappings": ["#, "]}"),
         (#"{"type": "pid"}"#, #""linux": {"namespaces": ["#, "]}"), ("{}", #""mounts": ["#, "]"),
     ])
     func manyMembersAreQuick(_ member: String, _ prefix: String, _ suffix: String) {

@@ -27,3 +27,12 @@ func refusal(_ json: String) -> String {
         return ""
     } catch { return error.description }
 }
+
+/// `linux` with the namespaces `names` and `members`.
+func linux(_ members: String, namespaces names: [String] = ["mount", "pid", "ipc", "uts", "cgroup"]) -> String {
+    let list = names.map { #"{"type": "\#($0)"}"# }.joined(separator: ", ")
+    return document(#""linux": {"namespaces": [\#(list)], \#(members)}"#)
+}
+
+/// A document that has `linux.resources`.
+func resources(_ members: String) -> String { linux(#""resources": {\#(members)}"#) }
