@@ -66,7 +66,7 @@ final class ControlTransport {
         while !finder.isFound {
             if deadline.hasPassed { throw .timedOut("an answer on the serial line") }
             // What has not left yet must not pile up before a guest that does not read.
-            if !hasOutgoing { outgoing = SerialLine.synchronisation(nonce: nonce) }
+            if !hasOutgoing { (outgoing, sent) = (SerialLine.synchronisation(nonce: nonce), 0) }
             let next = Deadline.after(milliseconds: Self.patience)
             let turn = next.nanoseconds < deadline.nanoseconds ? next : deadline
             while !finder.isFound, !turn.hasPassed {

@@ -35,6 +35,12 @@ final class LiveVM {
             let vm = try VM.collect(program.finish(), scratch)
             throw LiveVMError(description: "\(error); \(vm.finished.errorText)\n\(vm.console.suffix(4000))")
         }
+        // PID 1 answers before it has started the container process.
+        for _ in 0..<300 {
+            if let primary = try client.list().first, primary.state != .waiting || primary.restarts > 0 { return }
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        throw LiveVMError(description: "the container process is not started")
     }
 
     deinit {

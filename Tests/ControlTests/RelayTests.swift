@@ -51,14 +51,14 @@ import Testing
                     try client.started(flood)
                 }
             }
-            // The next client's synchronisation ends the first conversation.
-            if round == 5 { break }
-            let next = Thread { _ = try? ControlClient(serialSocket: line.path, timeout: 2) }
-            next.start()
+            // The next client's synchronisation ends the first conversation; when it asks again, another relay answers.
+            let next = NextClient(line.path)
             let end = try relay.finish()
             #expect(end?.status == 0, "\(String(describing: end))")
             #expect(end?.said.contains("the client began anew") == true, "\(String(describing: end))")
-            while !next.isFinished { Thread.sleep(forTimeInterval: 0.02) }
+            let other = try RelayProcess(device: line.device)
+            #expect(next.wait() == "done")
+            #expect(other.isRunning)
         }
     }
 
@@ -144,6 +144,27 @@ import Testing
         let relay = try RelayProcess(device: device)
         let end = try #require(try relay.finish())
         #expect(end.status == 1 && end.said.hasPrefix("tether-relay: open \(device): "), "\(end)")
+    }
+}
+
+/// A client on a thread of its own, which connects and is answered once.
+private final class NextClient: @unchecked Sendable {  // `outcome` is read behind the semaphore
+    private var outcome = ""
+    private let finished = DispatchSemaphore(value: 0)
+
+    init(_ path: String) {
+        Thread.detachNewThread {
+            do throws(ControlClientError) {
+                try ControlClient(serialSocket: path, timeout: 20).ping()
+                self.outcome = "done"
+            } catch { self.outcome = error.description }
+            self.finished.signal()
+        }
+    }
+
+    func wait() -> String {
+        finished.wait()
+        return outcome
     }
 }
 
