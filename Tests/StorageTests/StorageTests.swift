@@ -75,7 +75,7 @@ import Testing
 
     @Test func readonlyWinsOverRw() throws {
         let request = RootfsRequest(device: .label("x"), options: ["rw", "noatime"], readOnly: true, target: "/x")
-        #expect(try Storage.rootfsOptions(request).flags == UInt(MS_RDONLY | MS_NOATIME))
+        #expect(try Storage.rootfsOptions(request).flags == UInt(MS_RDONLY | MS_NOATIME | MS_NODEV))
     }
 }
 
