@@ -48,13 +48,14 @@ bench: build/tether.iso $(tools) build/sample.vmdk
 
 debian-image: build/debian.vmdk
 
-# Built first and as the caller, so that under sudo nothing is compiled and no file of root's is left in .build.
+# Built first and as the caller, so that under sudo nothing is compiled. -H: what is remembered under root's rights stays out
+# of the caller's home.
 test: build/tether.iso $(tools) build/sample.vmdk
 	$(say) Building the tests"
 	@swift build --build-tests
 	$(say) Running the tests"
 	@if [ "$$(id -u)" = 0 ]; then swift test --skip-build --disable-xctest; \
-	else sudo -E env "PATH=$$PATH" swift test --skip-build --disable-xctest; fi
+	else sudo -E -H env "PATH=$$PATH" swift test --skip-build --disable-xctest; fi
 
 clean:
 	rm -rf build .build

@@ -26,17 +26,17 @@ let guestLinker: [LinkerSetting] =
     embedded
     ? [
         .unsafeFlags(["-Xlinker", "--gc-sections", "-Xlinker", "--icf=all", "-Xlinker", "--as-needed", "-L\(embeddedLibraries)"]),
-        .linkedLibrary("swiftUnicodeDataTables"), .linkedLibrary("m"),
+        .linkedLibrary("swiftUnicodeDataTables"),
     ] : []
 
 /// Libraries that run in the guest. They keep to the subset of Swift that also compiles as Embedded Swift.
 let guestTargets: [Target] = [
-    .target(name: "CLinux", cSettings: c),
+    .target(name: "CLinux", cSettings: c + (embedded ? [.define("CLINUX_WITHOUT_LIBM")] : [])),
     .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: guest),
     .target(name: "CBackdoor", cSettings: c),
     .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
     .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest,
-        linkerSettings: [.linkedLibrary("m")]),
+        linkerSettings: embedded ? [] : [.linkedLibrary("m")]),
     .target(name: "Seccomp", dependencies: ["CSeccomp", "CLinux", "ContainerSpec", "Linux"], swiftSettings: guest),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),

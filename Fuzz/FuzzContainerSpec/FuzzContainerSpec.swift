@@ -11,12 +11,12 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         expect(spec.process.resourceLimits.allSatisfy { $0.soft <= $0.hard })
         expect(spec.process.capabilities.effective & ~spec.process.capabilities.permitted == 0)
         expect(spec.mounts.allSatisfy { $0.destination.utf8.first == UInt8(ascii: "/") && ($0.isBind || $0.type != nil) })
+        check(spec)
         if let profile = spec.seccomp {
             expect(profile.rules.reduce(0) { $0 + $1.names.count * $1.alternatives.count } <= SeccompProfile.ruleLimit)
             expect(profile.rules.allSatisfy { !$0.names.isEmpty && $0.comparisons.allSatisfy { $0.index < 6 } })
             expect(profile.flags & ~6 == 0 && (profile.architectures.isEmpty || profile.architectureMap.isEmpty))
         }
-        check(spec)
     } catch {
         check(error)
     }

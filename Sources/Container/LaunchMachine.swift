@@ -290,7 +290,8 @@ final class LaunchMachine {
         guard let child else { return nil }
         switch child.receive() {
         case .none:
-            if deadline.hasPassed { fail(LaunchError("start", name, "not ready within \(LaunchMachine.patience / 1000) s")) } else { return nil }
+            if !deadline.hasPassed { return nil }
+            fail(LaunchError("start", name, "not ready within \(LaunchMachine.patience / 1000) s"))
         case .report(let report, let descriptor): take(report, descriptor, child)
         case .unreadable(let errno): fail(LaunchError("read report", name, errno.description))
         case .closed:

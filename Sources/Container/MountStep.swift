@@ -68,7 +68,8 @@ extension MountStep {
             uidMappings = spec.uidMappings
             gidMappings = spec.gidMappings
             if uidMappings.isEmpty {
-                throw LaunchError("parse mount option", "of \(mount.destination): idmap", "neither the mount nor the container has mappings")
+                throw LaunchError(
+                    "parse mount option", "of \(mount.destination): idmap", "neither the mount nor the container has mappings")
             }
         }
         if !uidMappings.isEmpty && !isBind {

@@ -50,14 +50,8 @@ struct ObjectReader {
 
     func integer(_ name: String, _ range: ClosedRange<Int64>) -> Int64? {
         guard let value = value(name) else { return nil }
-        switch value {
-        case .integer(let number) where range.contains(number): return number
-        // In a document with integers past Int64 those past 2^53 are doubles; from 2^53 on a double has no fraction.
-        case .real(let number)
-        where number >= 9_007_199_254_740_992 && number < 9_223_372_036_854_775_808 && range.contains(Int64(number)):
-            return Int64(number)
-        default: mismatch(name, "an integer from \(range.lowerBound) to \(range.upperBound)", value)
-        }
+        if case .integer(let number) = value, range.contains(number) { return number }
+        mismatch(name, "an integer from \(range.lowerBound) to \(range.upperBound)", value)
         return nil
     }
 

@@ -81,7 +81,8 @@ struct FilesystemPlan {
         case .squashfs:
             // SOURCE_DATE_EPOCH stands for "now" only: -all-time would overwrite the files' own times too.
             tool.environment["SOURCE_DATE_EPOCH"] = "\(timestamp)"
-            try tool.run(["mksquashfs", tree.directory, file, "-noappend", "-no-progress", "-quiet", "-no-exports"], object: tree.directory)
+            try tool.run(
+                ["mksquashfs", tree.directory, file, "-noappend", "-no-progress", "-quiet", "-no-exports"], object: tree.directory)
         case .erofs:
             try tool.run(
                 ["mkfs.erofs", "--quiet", "-zlz4hc", "-U", id, "-T", "\(timestamp)", "--preserve-mtime", file, tree.directory],

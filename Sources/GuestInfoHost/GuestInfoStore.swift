@@ -22,7 +22,6 @@ public final class GuestInfoStore {
         values.map { (key: $0.key, value: $0.value) }.sorted { $0.key < $1.key }
     }
 
-
     /// `info-get`: only variables under "guestinfo." can be seen from the guest.
     func guestGet(_ key: String) -> [UInt8]? {
         key.lowercased().hasPrefix("guestinfo.") ? self[key] : nil

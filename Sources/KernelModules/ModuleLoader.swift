@@ -30,7 +30,9 @@ public final class ModuleLoader {
         source.aliases = try ModuleLoader.read(self.directory + "/modules.alias")
         source.softDependencies = try ModuleLoader.read(self.directory + "/modules.softdep")
         index = ModuleIndex(source)
-        if let kernelArguments { parameters = ModuleParameters(kernelArguments: kernelArguments) } else {
+        if let kernelArguments {
+            parameters = ModuleParameters(kernelArguments: kernelArguments)
+        } else {
             // Without /proc the modules get their defaults.
             let line = (try? Files.readText("/proc/cmdline")) ?? ""
             parameters = ModuleParameters(kernelArguments: line)

@@ -101,7 +101,8 @@ struct Tracee {
             guard fields.count == 6, range.count == 2, let start = UInt64(range[0], radix: 16), let end = UInt64(range[1], radix: 16),
                 start < end
             else { return nil }
-            return Mapping(start: start, end: end, executable: fields[1].dropFirst(2).first == "x", path: String(fields[5].drop { $0 == " " }))
+            return Mapping(
+                start: start, end: end, executable: fields[1].dropFirst(2).first == "x", path: String(fields[5].drop { $0 == " " }))
         }
     }
 

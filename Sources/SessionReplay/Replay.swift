@@ -118,8 +118,9 @@ public struct Replay {
         _ beginning: [UInt8], _ source: inout CaptureSource
     ) throws(OrderedOutput.Failure) -> ReplayResult {
         guard options.mode == .play else {
-            throw .failed(ReplayError(
-                operation: "use", object: "this capture", cause: "it is of the diagnostics port; a session log is needed here"))
+            throw .failed(
+                ReplayError(
+                    operation: "use", object: "this capture", cause: "it is of the diagnostics port; a session log is needed here"))
         }
         var printer = ConsolePrinter()
         var chunk = beginning.isEmpty ? try read(&source) : beginning
@@ -226,7 +227,8 @@ public struct Replay {
             switch options.mode {
             case .verify:
                 let defects = boot.defects
-                let lines = defects.isEmpty
+                let lines =
+                    defects.isEmpty
                     ? ["verified: stdout \(boot.stdout.bytes) bytes, stderr \(boot.stderr.bytes) bytes"] : defects.map { "FAILED: \($0)" }
                 for line in lines { try output.write("\(name)\(line)\n".utf8, to: output.stdout) }
             case .exitRecord:

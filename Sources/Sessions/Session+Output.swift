@@ -7,7 +7,10 @@ public final class ReadBuffer {
     var bytes: [UInt8]
 
     /// - Parameter size: the most bytes of one read.
-    public init(size: Int = 32 * 1024) { bytes = [UInt8](repeating: 0, count: max(1, size)) }
+    public init(size: Int = 32 * 1024) {
+        // Not filled: pages that no read has reached cost no memory.
+        bytes = [UInt8](unsafeUninitializedCapacity: max(1, size)) { _, count in count = max(1, size) }
+    }
 }
 
 /// Reading the process, and what of it the clients have yet to get.

@@ -174,7 +174,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.log.event(
             .start(id: spec.tether.id, pid: container.process.processID, args: Runtime.bounded(spec.process.args), startedAt: time))
         runtime.status.enter(.running)
-        do throws(LaunchError) { poststart = try container.poststart() } catch { runtime.diagnostics.warning(error.description) }
+        poststart = container.poststart()
         if poststart != nil { stepPoststart() }
         runtime.containerStarted()
         // A stop that was asked for while the last step of the start was under way.
@@ -233,9 +233,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             poststartStepper.pause(runtime.loop)
         }
         stage = .ending
-        do throws(LaunchError) { poststop = try HookRun.poststop(spec, root: Shutdown.rootfs) } catch {
-            runtime.diagnostics.warning(error.description)
-        }
+        poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
         if poststop == nil { decide() } else { stepPoststop() }
     }
 

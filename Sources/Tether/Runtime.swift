@@ -123,6 +123,8 @@ final class Runtime: EventHandler {
     // MARK: What the parts tell each other
 
     func containerStarted() {
+        // What the start took is not needed again soon.
+        clinux_release_free_memory()
         // Only now, beside the container: it does not wait for drivers that it may never need.
         if drivers == nil {
             drivers = HardwareDrivers(modules, diagnostics)

@@ -95,10 +95,12 @@ final class BackdoorBridge {
             }
             state = .serving(entries)
             nextPoll = nil
-            log.debug("backdoor bridge ready", metadata: [
-                "gp": "\(String(entries.generalProtection, radix: 16))", "polls": "\(statistics.polls)",
-                "milliseconds": "\((Clock.monotonic() - started) / 1_000_000)",
-            ])
+            log.debug(
+                "backdoor bridge ready",
+                metadata: [
+                    "gp": "\(String(entries.generalProtection, radix: 16))", "polls": "\(statistics.polls)",
+                    "milliseconds": "\((Clock.monotonic() - started) / 1_000_000)",
+                ])
         } else {
             let isSlow = Clock.monotonic() - started > Self.slowPollAfter
             nextPoll = .after(milliseconds: isSlow ? Self.slowPollInterval : Self.pollInterval)
@@ -312,9 +314,11 @@ final class BackdoorBridge {
     /// with the address of the instruction, so only error code and CR2 are missing. The process then tries again.
     private func inject(_ fault: PageFault, stack: UInt64, _ entries: KernelEntries) throws(VirtualMachineError) {
         statistics.pageFaults += 1
-        log.trace("page fault for the guest", metadata: [
-            "address": "\(String(fault.address, radix: 16))", "error": "\(fault.errorCode)",
-        ])
+        log.trace(
+            "page fault for the guest",
+            metadata: [
+                "address": "\(String(fault.address, radix: 16))", "error": "\(fault.errorCode)",
+            ])
         try client.resume(after: [
             GDBClient.writeCommand(stack, fault.errorCode.littleEndianBytes),
             try client.setRegister("cr2", fault.address),

@@ -182,7 +182,9 @@ public struct ContainerRun {
         let code = Int32(report.exitCode)
         if let error = report.error { log.error("\(error.sentence)") }
         if report.oomKilled { log.error("the container ran out of memory") }
-        if report.drain == .deadline { log.warning("the container's output was cut off: something held its streams and did not stop writing") }
+        if report.drain == .deadline {
+            log.warning("the container's output was cut off: something held its streams and did not stop writing")
+        }
         if !isRecord { log.warning("the session log has no exit record; this is the exit code of the status in guestinfo") }
         // A container that never ran has no streams, and a status that reports a failure may not count them.
         if !isRecord, report.stdout == nil, report.stderr == nil { return code }

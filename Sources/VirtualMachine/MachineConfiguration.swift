@@ -144,7 +144,8 @@ public struct MachineConfiguration: Sendable, Equatable {
             let device =
                 switch controller {
                 case .pvscsi: "scsi-hd,bus=disks.0,scsi-id=\(index),drive=disk\(index)"
-                case .lsisas: "scsi-hd,bus=disks.0,scsi-id=\(index),wwn=0x\(String(0x5000_C500_15EA_7100 + index, radix: 16)),drive=disk\(index)"
+                case .lsisas:
+                    "scsi-hd,bus=disks.0,scsi-id=\(index),wwn=0x\(String(0x5000_C500_15EA_7100 + index, radix: 16)),drive=disk\(index)"
                 case .ahci: "ide-hd,bus=disks.\(index),drive=disk\(index)"
                 case .nvme: "nvme,serial=disk\(index),drive=disk\(index)"
                 }

@@ -134,10 +134,12 @@ final class MachineRun {
             do throws(VirtualMachineError) { try step(signals: signals.rawValue) } catch { outcome.failure = error }
         }
         let statistics = bridge.statistics
-        log.debug("backdoor bridge", metadata: [
-            "accesses": "\(statistics.accesses)", "otherFaults": "\(statistics.otherFaults)", "pageFaults": "\(statistics.pageFaults)",
-            "polls": "\(statistics.polls)",
-        ])
+        log.debug(
+            "backdoor bridge",
+            metadata: [
+                "accesses": "\(statistics.accesses)", "otherFaults": "\(statistics.otherFaults)", "pageFaults": "\(statistics.pageFaults)",
+                "polls": "\(statistics.polls)",
+            ])
         outcome.kernelStarted = bridge.isServing
         return outcome
     }

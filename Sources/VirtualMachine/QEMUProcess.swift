@@ -81,7 +81,9 @@ struct SocketPair: ~Copyable {
         try system { () throws(SyscallError) in
             _ = try attempt("socketpair") {
                 withUnsafeMutableBytes(of: &ends) {
-                    socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
+                    socketpair(
+                        AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0,
+                        $0.baseAddress?.assumingMemoryBound(to: Int32.self))
                 }
             }
         }

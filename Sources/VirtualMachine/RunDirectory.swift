@@ -18,7 +18,9 @@ final class RunDirectory {
         }
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(parent)/tether-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw VirtualMachineError("make a directory in", parent, Errno(rawValue: clinux_errno()).description) }
+        guard mkdtemp(&template) != nil else {
+            throw VirtualMachineError("make a directory in", parent, Errno(rawValue: clinux_errno()).description)
+        }
         self.path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
@@ -49,7 +51,9 @@ final class RunDirectory {
             let number = output.rawValue
             let from = start
             start += try system { () throws(SyscallError) in
-                try attempt("write", object) { bytes.withUnsafeBytes { CLinux.write(number, $0.baseAddress?.advanced(by: from), bytes.count - from) } }
+                try attempt("write", object) {
+                    bytes.withUnsafeBytes { CLinux.write(number, $0.baseAddress?.advanced(by: from), bytes.count - from) }
+                }
             }
         }
     }
@@ -95,8 +99,11 @@ struct ConsoleReader {
 
     /// The guest is not trusted with the terminal: control characters, with which it could steer it, become "·".
     static func printable(_ bytes: [UInt8]) -> String {
-        String(String.UnicodeScalarView(String(decoding: bytes, as: UTF8.self).unicodeScalars.map { scalar in
-            scalar == "\t" || !(scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format) ? scalar : "·"
-        }))
+        String(
+            String.UnicodeScalarView(
+                String(decoding: bytes, as: UTF8.self).unicodeScalars.map { scalar in
+                    scalar == "\t" || !(scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format)
+                        ? scalar : "·"
+                }))
     }
 }

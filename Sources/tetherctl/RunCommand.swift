@@ -87,7 +87,8 @@ struct RunCommand: ParsableCommand {
         if config != nil {
             if !command.isEmpty { throw ValidationError("--config and a command exclude each other") }
             if !env.isEmpty || cwd != nil || user != nil || hostname != nil || readOnly {
-                throw ValidationError("--env, --cwd, --user, --hostname and --read-only belong to a command; put them into the configuration")
+                throw ValidationError(
+                    "--env, --cwd, --user, --hostname and --read-only belong to a command; put them into the configuration")
             }
         }
         if kernel == nil, initrd != nil || append != nil { throw ValidationError("--initrd and --append need --kernel") }

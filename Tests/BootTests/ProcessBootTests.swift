@@ -96,9 +96,14 @@ import Testing
             ]
             config["domainname"] = "example.test"
             config["mounts"] = [
-                ["destination": "/data/volume", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m", "mode=700", "uid=1234"]]
+                [
+                    "destination": "/data/volume", "type": "tmpfs", "source": "tmpfs",
+                    "options": ["nosuid", "size=1m", "mode=700", "uid=1234"],
+                ]
             ]
-            config["linux"] = ["maskedPaths": ["/proc/timer_list", "/proc/not-there"], "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger"]]
+            config["linux"] = [
+                "maskedPaths": ["/proc/timer_list", "/proc/not-there"], "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger"],
+            ]
         }
         let vm = try VM.boot(config: config)
         let lines = vm.out.split(separator: "\n").map(String.init)
@@ -141,7 +146,9 @@ import Testing
 
     @Test("a process that is PID 1 of its namespace, and one that has no PID namespace")
     func namespaces() throws {
-        let own = configuration(["sh", "-c", "echo pid=$$; readlink /proc/1/ns/pid | wc -l"]) { config, _ in config["tether"] = ["init": false] }
+        let own = configuration(["sh", "-c", "echo pid=$$; readlink /proc/1/ns/pid | wc -l"]) { config, _ in
+            config["tether"] = ["init": false]
+        }
         let first = try VM.boot(config: own)
         #expect(first.out.hasPrefix("pid=1\n"))
 
@@ -174,7 +181,8 @@ import Testing
 
     @Test("an interrupt of tetherctl stops the container by its stop signal")
     func stop() throws {
-        let config = configuration(["sh", "-c", "trap 'echo stopping; exit 9' USR1; echo ready; while :; do sleep 0.1; done"]) { config, _ in
+        let config = configuration(["sh", "-c", "trap 'echo stopping; exit 9' USR1; echo ready; while :; do sleep 0.1; done"]) {
+            config, _ in
             config["tether"] = ["stop": ["signal": "SIGUSR1", "timeoutSeconds": 20]]
         }
         let vm = try VM.boot(config: config) { process, output in

@@ -32,7 +32,8 @@ import Testing
 
     @Test func plainPairs() throws {
         let delivery = try ConfigDelivery(json, encoding: .plain)
-        #expect(delivery.pairs == [#"guestinfo.tether.config={"a":"it's | \"x\" \\","b c":[1,2]}"#, "guestinfo.tether.config.encoding=plain"])
+        #expect(
+            delivery.pairs == [#"guestinfo.tether.config={"a":"it's | \"x\" \\","b c":[1,2]}"#, "guestinfo.tether.config.encoding=plain"])
     }
 
     @Test func vmxLines() throws {

@@ -5,13 +5,16 @@ import Testing
     private func parse(_ line: String) -> KernelArguments { KernelArguments(Array(line.utf8)) }
 
     /// Cases of the kernel's own splitting: quotation marks, several equals signs, white space of every kind.
-    @Test(arguments: [
-        ("", []), ("   ", []), ("quiet", [.init(name: "quiet", value: nil)]), (" a=1\tb=\n", [.init(name: "a", value: "1"), .init(name: "b", value: "")]),
-        ("a=b=c", [.init(name: "a", value: "b=c")]), (#"a="b c" d"#, [.init(name: "a", value: "b c"), .init(name: "d", value: nil)]),
-        (#""a=b c" d"#, [.init(name: "a", value: "b c"), .init(name: "d", value: nil)]), (#"a="b"#, [.init(name: "a", value: "b")]),
-        (#"a=b" "c"#, [.init(name: "a", value: #"b" "c"#)]), ("=x", [.init(name: "=x", value: nil)]), (#"""#, [.init(name: "", value: nil)]),
-        (#"a=""#, [.init(name: "a", value: "")]), (#""a=""#, [.init(name: "a", value: "")]), ("x -- y", [.init(name: "x", value: nil)]),
-    ] as [(String, [KernelArguments.Argument])])
+    @Test(
+        arguments: [
+            ("", []), ("   ", []), ("quiet", [.init(name: "quiet", value: nil)]),
+            (" a=1\tb=\n", [.init(name: "a", value: "1"), .init(name: "b", value: "")]),
+            ("a=b=c", [.init(name: "a", value: "b=c")]), (#"a="b c" d"#, [.init(name: "a", value: "b c"), .init(name: "d", value: nil)]),
+            (#""a=b c" d"#, [.init(name: "a", value: "b c"), .init(name: "d", value: nil)]), (#"a="b"#, [.init(name: "a", value: "b")]),
+            (#"a=b" "c"#, [.init(name: "a", value: #"b" "c"#)]), ("=x", [.init(name: "=x", value: nil)]),
+            (#"""#, [.init(name: "", value: nil)]),
+            (#"a=""#, [.init(name: "a", value: "")]), (#""a=""#, [.init(name: "a", value: "")]), ("x -- y", [.init(name: "x", value: nil)]),
+        ] as [(String, [KernelArguments.Argument])])
     func splitting(_ line: String, _ expected: [KernelArguments.Argument]) { #expect(parse(line).all == expected) }
 
     @Test func options() {
@@ -21,7 +24,10 @@ import Testing
         #expect(arguments["console"] == "ttyS1" && arguments["quiet"] == "" && arguments["nothing"] == nil)
     }
 
-    @Test(arguments: [("tether.debug=1", true), ("tether.debug=0", false), ("tether.debug tether.debug=off", false), ("-- tether.debug", false), ("", false)])
+    @Test(arguments: [
+        ("tether.debug=1", true), ("tether.debug=0", false), ("tether.debug tether.debug=off", false), ("-- tether.debug", false),
+        ("", false),
+    ])
     func debug(_ line: String, _ expected: Bool) { #expect(parse(line).debug == expected) }
 
     @Test func platformsOthersThanVMwareAreNotTaken() {

@@ -23,13 +23,13 @@ extension ContainerSystemTests { @Suite struct ExecTests {
 
     @Test(arguments: [true, false]) func aProcessJoinsEveryNamespace(_ usesInit: Bool) throws {
         let root = try Root()
-        var spec = shell("for n in pid mnt ipc uts cgroup user time net; do readlink /proc/self/ns/$n; done; sleep 100")
+        let list = "for n in pid mnt ipc uts cgroup user time net; do readlink /proc/self/ns/$n; done"
+        var spec = shell(list + "; sleep 100")
         spec.tether.usesInit = usesInit
         let container = try start(spec, in: root)
         defer { end(container) }
         let first = read(container.process.stdout, until: { $0.contains("net:") })
-        let process = try complete(try container.execute(
-            shellProcess("for n in pid mnt ipc uts cgroup user time net; do readlink /proc/self/ns/$n; done; exit 9"), placement: Placement()))
+        let process = try complete(try container.execute(shellProcess(list + "; exit 9"), placement: Placement()))
         let second = finish(process)
         #expect(second.stdout == first)
         #expect(first.split(separator: "\n").count == 8)

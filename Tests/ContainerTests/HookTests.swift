@@ -45,7 +45,8 @@ extension ContainerSystemTests { @Suite struct HookTests {
         spec.hooks.createRuntime = [note("createRuntime 1"), note("createRuntime 2")]
         // Before the root is entered: the image is where it was mounted, and what is mounted in it is there.
         spec.hooks.createContainer = [
-            note("createContainer"), hook("[ -e \(root.path)/proc/self ] && [ $$ -lt 50 ] && echo in >> \(scratch.path)/order; chmod 777 \(root.path)"),
+            note("createContainer"),
+            hook("[ -e \(root.path)/proc/self ] && [ $$ -lt 50 ] && echo in >> \(scratch.path)/order; chmod 777 \(root.path)"),
         ]
         spec.hooks.startContainer = [hook("(echo startContainer; \(seen)) > /hook")]
         spec.hooks.poststart = [note("poststart")]

@@ -82,7 +82,9 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
             spec.mounts.append(ContainerMount(destination: "/x\(index)", type: nil, source: below, options: options))
         }
         let lines = try run(spec, in: root).stdout.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
-        func flags(_ target: String) -> Set<String> { Set((lines.first { $0[1] == target } ?? ["", "", "", ""])[3].split(separator: ",").map(String.init)) }
+        func flags(_ target: String) -> Set<String> {
+            Set((lines.first { $0[1] == target } ?? ["", "", "", ""])[3].split(separator: ",").map(String.init))
+        }
         for target in ["/x0", "/x0/deep"] { #expect(flags(target).isSuperset(of: ["ro", "nosuid", "noatime"])) }
         for target in ["/x1", "/x1/deep"] { #expect(flags(target).contains("rw")) }
         #expect(flags("/x2").contains("ro") && flags("/x2/deep").contains("rw"))
@@ -105,7 +107,9 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
         spec.mounts[0] = ContainerMount(destination: "/mapped", type: "tmpfs", source: "tmpfs", options: [])
         spec.mounts[0].uidMappings = mount.uidMappings
         spec.mounts[0].gidMappings = mount.gidMappings
-        #expect(throws: LaunchError("map the IDs of mount", "tmpfs on /mapped", "only a bind mount can be mapped")) { try run(spec, in: root) }
+        #expect(throws: LaunchError("map the IDs of mount", "tmpfs on /mapped", "only a bind mount can be mapped")) {
+            try run(spec, in: root)
+        }
         spec.mounts[0] = ContainerMount(destination: "/mapped", type: nil, source: root.path + "/data", options: ["bind", "idmap"])
         #expect(throws: LaunchError.self) { try run(spec, in: root) }
     }
@@ -177,9 +181,10 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
             }
         }
         spec.process.apparmorProfile = nil
-        spec.process.selinuxLabel = "system_u:system_r:container_t:s0"
+        let label = "system_u:system_r:container_t:s0"
+        spec.process.selinuxLabel = label
         if !FileManager.default.fileExists(atPath: "/sys/fs/selinux/enforce") {
-            #expect(throws: LaunchError("set security label", "process.selinuxLabel system_u:system_r:container_t:s0", "the kernel has no SELinux")) {
+            #expect(throws: LaunchError("set security label", "process.selinuxLabel \(label)", "the kernel has no SELinux")) {
                 try run(spec, in: Root())
             }
         }
@@ -214,8 +219,8 @@ extension ContainerSystemTests { @Suite struct PropertyTests {
             try container.execute(process, placement: Placement(filter: SyscallFilter(instructions: [UInt8](repeating: 0, count: 9))))
         }
         #expect(throws: LaunchError("install seccomp filter", "sh", "Invalid argument")) {
-            try complete(
-                try container.execute(process, placement: Placement(filter: SyscallFilter(instructions: [UInt8](repeating: 255, count: 8)))))
+            let nonsense = SyscallFilter(instructions: [UInt8](repeating: 255, count: 8))
+            return try complete(try container.execute(process, placement: Placement(filter: nonsense)))
         }
     }
 

@@ -13,11 +13,17 @@ final class Root {
     let path = NSTemporaryDirectory() + "/tether-root-\(UUID().uuidString)"
 
     /// - Parameter commands: names that busybox is linked to.
-    init(_ commands: [String] = ["sh", "cat", "ls", "id", "grep", "kill", "sleep", "hostname", "stat", "tty", "stty", "readlink", "uname", "echo"]) throws {
+    init(
+        _ commands: [String] = [
+            "sh", "cat", "ls", "id", "grep", "kill", "sleep", "hostname", "stat", "tty", "stty", "readlink", "uname", "echo",
+        ]
+    ) throws {
         try #require(geteuid() == 0, "these tests make namespaces and mounts: run them as root")
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         try #require(mount("tmpfs", path, "tmpfs", 0, "size=32m,mode=755") == 0)
-        for directory in ["bin", "etc"] { try FileManager.default.createDirectory(atPath: path + "/" + directory, withIntermediateDirectories: true) }
+        for directory in ["/bin", "/etc"] {
+            try FileManager.default.createDirectory(atPath: path + directory, withIntermediateDirectories: true)
+        }
         try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: path + "/bin/busybox")
         for name in commands { try FileManager.default.createSymbolicLink(atPath: path + "/bin/" + name, withDestinationPath: "busybox") }
         try Data("echo\n".utf8).write(to: URL(fileURLWithPath: path + "/bin/plain"))

@@ -137,7 +137,8 @@ enum Guest: String, CaseIterable, CustomTestStringConvertible {
         #expect(ours.command.status == 1)
         #expect(ours.command.errors.contains("asked 10 times"))
         #expect(ours.report.channelsLeftOpen == 0)
-        let theirs = try Guest.rpctool.get("guestinfo.v", ["guestinfo.v": text(9)], ["--fault", "checkpoint@hb-in:always", "--timeout", "2"])
+        let theirs = try Guest.rpctool.get(
+            "guestinfo.v", ["guestinfo.v": text(9)], ["--fault", "checkpoint@hb-in:always", "--timeout", "2"])
         #expect(theirs.command.status == 124)
     }
 

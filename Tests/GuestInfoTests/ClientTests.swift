@@ -5,7 +5,9 @@ import Testing
 /// The client against the model: values, lengths, limits and what the host says.
 struct ClientTests {
     @Test(arguments: highBandwidths, [false, true])
-    func `Values of every length and alignment are read and set unchanged`(_ offered: GuestInfoHost.Options.HighBandwidth, _ garbage: Bool) throws {
+    func `Values of every length and alignment are read and set unchanged`(_ offered: GuestInfoHost.Options.HighBandwidth, _ garbage: Bool)
+        throws
+    {
         for length in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 255, 256, 257, 4095, 4096, 60_000] {
             let value = pattern(length)
             let session = Session(["guestinfo.in": value]) {
@@ -50,7 +52,9 @@ struct ClientTests {
     }
 
     @Test func `Absent values, in every form`() throws {
-        let session = Session(["guestinfo.empty": [], "guestinfo.dashes": bytes("---"), "guestinfo.nil": bytes("<nil>"), "guestinfo.space": bytes(" ")])
+        let session = Session([
+            "guestinfo.empty": [], "guestinfo.dashes": bytes("---"), "guestinfo.nil": bytes("<nil>"), "guestinfo.space": bytes(" "),
+        ])
         for key in ["guestinfo.none", "guestinfo.empty", "guestinfo.dashes", "guestinfo.nil", "tether.other"] {
             #expect(try session.client.get(key) == nil)
         }
@@ -107,7 +111,9 @@ struct ClientTests {
             #expect(session.host.report.requests.count == 1)
             return result
         }
-        func failure(_ cause: GuestInfoError.Cause) -> Result<[UInt8]?, GuestInfoError> { .failure(GuestInfoError("info-get", "guestinfo.x", cause)) }
+        func failure(_ cause: GuestInfoError.Cause) -> Result<[UInt8]?, GuestInfoError> {
+            .failure(GuestInfoError("info-get", "guestinfo.x", cause))
+        }
         #expect(get(.bytes([])) == failure(.malformedReply(length: 0)))
         #expect(get(.bytes(bytes("1"))) == failure(.malformedReply(length: 1)))
         #expect(get(.bytes(bytes("0"))) == failure(.malformedReply(length: 1)))

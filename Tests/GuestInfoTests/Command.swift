@@ -12,7 +12,9 @@ struct Command {
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         // Files, not pipes: no amount of output can fill them.
-        let (out, err, into) = (directory.appendingPathComponent("out"), directory.appendingPathComponent("err"), directory.appendingPathComponent("in"))
+        let (out, err, into) = (
+            directory.appendingPathComponent("out"), directory.appendingPathComponent("err"), directory.appendingPathComponent("in")
+        )
         for file in [out, err] { try Data().write(to: file) }
         try Data(input ?? []).write(to: into)
         let process = Process()

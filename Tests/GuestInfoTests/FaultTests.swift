@@ -8,7 +8,9 @@ struct FaultTests {
 
     /// Gets and sets through a host with `fault`; true when both went well. Nothing may be left open but what the host
     /// itself refuses to close.
-    private func survives(_ fault: GuestInfoHost.Fault, _ offered: GuestInfoHost.Options.HighBandwidth, _ use: ChannelUse = .perRequest) -> Bool {
+    private func survives(_ fault: GuestInfoHost.Fault, _ offered: GuestInfoHost.Options.HighBandwidth, _ use: ChannelUse = .perRequest)
+        -> Bool
+    {
         let session = Session(["guestinfo.in": Self.value], use: use) {
             $0.faults = [fault]
             $0.highBandwidth = offered
@@ -41,7 +43,9 @@ struct FaultTests {
     }
 
     @Test(arguments: GuestInfoHost.Step.allCases, highBandwidths)
-    func `One checkpoint, failure or lost channel at any step is survived`(_ step: GuestInfoHost.Step, _ offered: GuestInfoHost.Options.HighBandwidth) {
+    func `One checkpoint, failure or lost channel at any step is survived`(
+        _ step: GuestInfoHost.Step, _ offered: GuestInfoHost.Options.HighBandwidth
+    ) {
         for effect in GuestInfoHost.Fault.Effect.allCases {
             for after in [0, 1, 2, 5, 700, 1024] {
                 #expect(survives(GuestInfoHost.Fault(effect, at: step, after: after), offered), "\(effect) after \(after)")
@@ -57,7 +61,9 @@ struct FaultTests {
     }
 
     @Test(arguments: GuestInfoHost.Step.allCases, highBandwidths)
-    func `A step that fails for ever gives an error in bounded tries`(_ step: GuestInfoHost.Step, _ offered: GuestInfoHost.Options.HighBandwidth) {
+    func `A step that fails for ever gives an error in bounded tries`(
+        _ step: GuestInfoHost.Step, _ offered: GuestInfoHost.Options.HighBandwidth
+    ) {
         for effect in GuestInfoHost.Fault.Effect.allCases {
             // A CLOSE that fails is no failure of the request; the channels of this host run out only later.
             let expected = step == .close || !Self.used(step, offered)
@@ -76,7 +82,8 @@ struct FaultTests {
         #expect(
             description(.init(.checkpoint, at: .highBandwidthOut, times: nil))
                 == "info-set guestinfo.x: the host asked 10 times to start the message again")
-        #expect(description(.init(.failure, at: .receiveSize, times: nil)) == "info-set guestinfo.x: the host failed step RECVSIZE (status 0)")
+        #expect(
+            description(.init(.failure, at: .receiveSize, times: nil)) == "info-set guestinfo.x: the host failed step RECVSIZE (status 0)")
         #expect(description(.init(.failure, at: .open, times: nil)) == "info-set guestinfo.x: the host opened no channel")
     }
 

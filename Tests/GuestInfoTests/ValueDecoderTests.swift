@@ -12,10 +12,14 @@ struct ValueDecoderTests {
         var values = ["guestinfo.c": value]
         values["guestinfo.c.encoding"] = encoding.map { bytes($0) }
         let session = Session(values)
-        do throws(GuestInfoError) { return .success(try session.client.getDecoded("guestinfo.c", limit: limit)) } catch { return .failure(error) }
+        do throws(GuestInfoError) { return .success(try session.client.getDecoded("guestinfo.c", limit: limit)) } catch {
+            return .failure(error)
+        }
     }
 
-    private func failure(_ cause: GuestInfoError.Cause) -> Result<[UInt8]?, GuestInfoError> { .failure(GuestInfoError("decode", "guestinfo.c", cause)) }
+    private func failure(_ cause: GuestInfoError.Cause) -> Result<[UInt8]?, GuestInfoError> {
+        .failure(GuestInfoError("decode", "guestinfo.c", cause))
+    }
 
     @Test func `Plain values`() {
         for encoding in [nil, "", " ", "plain", "---", " Plain\n"] { #expect(decode(bytes("a b"), encoding) == .success(bytes("a b"))) }
@@ -27,10 +31,14 @@ struct ValueDecoderTests {
         for length in Array(1...50) + [1000, 100_000] {
             let value = pattern(length)
             #expect(decode(base64(value), "base64") == .success(value))
-            #expect(decode(Array(Data(value).base64EncodedData(options: [.lineLength76Characters, .endLineWithCarriageReturn])), "b64") == .success(value))
+            #expect(
+                decode(Array(Data(value).base64EncodedData(options: [.lineLength76Characters, .endLineWithCarriageReturn])), "b64")
+                    == .success(value))
             #expect(decode(bytes("\n ") + base64(value) + bytes("\n"), " BASE64 ") == .success(value))
         }
-        for bad in ["a", "YQ", "YQ=", "YQ==YQ==", "Y*==", "====", "YWJj-_", "YQ==\u{e9}"] { #expect(decode(bytes(bad), "b64") == failure(.malformedBase64), "\(bad)") }
+        for bad in ["a", "YQ", "YQ=", "YQ==YQ==", "Y*==", "====", "YWJj-_", "YQ==\u{e9}"] {
+            #expect(decode(bytes(bad), "b64") == failure(.malformedBase64), "\(bad)")
+        }
     }
 
     @Test func `Gzip under base64, by all its names`() throws {
@@ -43,7 +51,9 @@ struct ValueDecoderTests {
 
     @Test func `Damaged gzip data`() throws {
         let packed = try gzip(pattern(5000))
-        for length in 1..<packed.count { #expect(decode(base64(Array(packed[..<length])), "gz+b64") == failure(.truncatedGzip), "\(length)") }
+        for length in 1..<packed.count {
+            #expect(decode(base64(Array(packed[..<length])), "gz+b64") == failure(.truncatedGzip), "\(length)")
+        }
         var wrongSum = packed
         wrongSum[packed.count - 6] ^= 1
         #expect(decode(base64(wrongSum), "gz+b64") == failure(.malformedGzip))

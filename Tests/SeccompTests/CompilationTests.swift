@@ -204,6 +204,7 @@ import Testing
     }
 
     @Test func anEventLoopCanStepIt() throws {
+        try #require(builderHasRun)
         var compilation = try SeccompCompilation(profile(podmanProfile()), for: .unprivileged)
         var steps = 0
         var program: SeccompProgram?

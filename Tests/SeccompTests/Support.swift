@@ -33,8 +33,21 @@ extension SeccompTarget {
     static let privileged = SeccompTarget(boundingCapabilities: .max)
 }
 
+/// Runs the builder here once, before a worker does. Its first run takes locks of the Swift runtime, and a worker that is
+/// forked from a process with many threads, as a test is, would wait for ever for one that another thread just held. PID 1 has
+/// one thread.
+let builderHasRun: Bool = {
+    var profile = SeccompProfile(defaultAction: .errno(1))
+    profile.architectures = ["SCMP_ARCH_X86"]
+    profile.rules = [SeccompRule(names: ["no_such_call", "read"], action: .allow)]
+    profile.rules[0].comparisons = [SeccompComparison(index: 0, value: 1, operator: .equal)]
+    guard let program = try? FilterBuilder.program(profile, .unprivileged) else { return false }
+    return !CompilationMessage.encode(program).isEmpty && !CompilationMessage.encode(SeccompError("", "", "")).isEmpty
+}()
+
 func compile(_ profile: SeccompProfile, for target: SeccompTarget = .unprivileged) throws(SeccompError) -> SeccompProgram {
-    try SeccompCompilation(profile, for: target).wait()
+    guard builderHasRun else { throw SeccompError("run", "the builder", "it failed") }
+    return try SeccompCompilation(profile, for: target).wait()
 }
 
 extension SeccompProgram {

@@ -76,10 +76,12 @@ import Testing
 
     @Test func readsOtherWritersLines() {
         let items = decodeAll(Array(utf8: "2026-01-02T04:04:05.678901234+01:00 stdout F:x:y hello\n2026-01-02T03:04:05Z stderr P \n"))
-        #expect(items == [
-            .record(Self.decoded),
-            .record(CRIRecord(timestamp: Timestamp(nanoseconds: 1_767_323_045_000_000_000), stream: .stderr, endsLine: false, bytes: [])),
-        ])
+        #expect(
+            items == [
+                .record(Self.decoded),
+                .record(
+                    CRIRecord(timestamp: Timestamp(nanoseconds: 1_767_323_045_000_000_000), stream: .stderr, endsLine: false, bytes: [])),
+            ])
     }
 
     @Test func reportsATruncatedRecord() {
@@ -102,8 +104,9 @@ import Testing
                 var encoder = CRIEncoder()
                 let content = generator.bytes(Int.random(in: 0...500, using: &generator)).map { $0 == 10 ? 0 : $0 }
                 encoder.encode(.stderr, content + [10], at: sampleTime + Int64(index), into: &log)
-                expected.append(CRIRecord(
-                    timestamp: Timestamp(nanoseconds: sampleTime + Int64(index)), stream: .stderr, endsLine: true, bytes: content))
+                expected.append(
+                    CRIRecord(
+                        timestamp: Timestamp(nanoseconds: sampleTime + Int64(index)), stream: .stderr, endsLine: true, bytes: content))
                 // Now and then more than the decoder keeps, without a newline or with many.
                 let length = Int.random(in: 0..<8, using: &generator) == 0 ? 200_000 : Int.random(in: 0...300, using: &generator)
                 let noise = generator.bytes(length, newlineEvery: seed % 2 == 0 ? 0 : 50)

@@ -50,9 +50,11 @@ import Testing
             stdout: StreamTotal(bytes: .max, sha256: "aa"), stderr: StreamTotal(bytes: 1, sha256: "bb"), drain: .deadline,
             error: FailureReport(phase: .rootfs, operation: "mount", object: "/dev/sda", cause: "no such device"))
         let members = try object(SessionEvent.exit(record).json)
-        #expect(Set(members.keys) == [
-            "event", "id", "exitCode", "signal", "coreDumped", "oomKilled", "startedAt", "finishedAt", "stdout", "stderr", "drain", "error",
-        ])
+        #expect(
+            Set(members.keys) == [
+                "event", "id", "exitCode", "signal", "coreDumped", "oomKilled", "startedAt", "finishedAt", "stdout", "stderr", "drain",
+                "error",
+            ])
         #expect(members["event"] as? String == "exit")
         #expect(members["exitCode"] as? Int == 137)
         #expect(members["finishedAt"] as? String == "2026-01-02T03:04:05.678901234Z")

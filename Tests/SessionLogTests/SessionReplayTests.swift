@@ -10,7 +10,8 @@ import Testing
             finishedAt: Timestamp(nanoseconds: sampleTime), stdout: StreamTotal(bytes: .max, sha256: "aa"), drain: .grace,
             error: FailureReport(phase: .launching, operation: "execve", object: "", cause: "ü\u{0}"))
         let events: [SessionEvent] = [
-            .boot(version: "1", kernel: "6.1"), .boot(version: "1", kernel: "6.1", interrupted: .running), .exit(full), .exit(ExitRecord(id: "", exitCode: 0)),
+            .boot(version: "1", kernel: "6.1"), .boot(version: "1", kernel: "6.1", interrupted: .running), .exit(full),
+            .exit(ExitRecord(id: "", exitCode: 0)),
             .start(id: "x", pid: .max, args: ["", "a|b", "\n", "ü", "\""], startedAt: Timestamp(nanoseconds: 0)),
         ]
         for event in events { #expect(SessionEvent(json: event.json) == event) }

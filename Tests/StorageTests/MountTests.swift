@@ -19,7 +19,7 @@ import Testing
     }
 
     /// A label that no other disk of the machine has; ext4 allows 16 bytes, xfs 12.
-    private func uniqueLabel() -> String { "t" + String(UInt64.random(in: 0 ... 0xFFFF_FFFF_FF), radix: 16) }
+    private func uniqueLabel() -> String { "t" + String(UInt64.random(in: 0...0xFFFF_FFFF_FF), radix: 16) }
 
     private func request(_ device: DiskSpecifier, _ change: (inout RootfsRequest) -> Void = { _ in }) -> RootfsRequest {
         var request = RootfsRequest(device: device, target: scratch.path + "/mnt")
@@ -28,7 +28,9 @@ import Testing
         return request
     }
 
-    private func mount(_ request: RootfsRequest, interrupt: Interrupt? = nil, _ report: (StorageNote) -> Void = { _ in }) throws -> MountedRootfs {
+    private func mount(_ request: RootfsRequest, interrupt: Interrupt? = nil, _ report: (StorageNote) -> Void = { _ in }) throws
+        -> MountedRootfs
+    {
         let uevents = try UeventSocket()
         return try Storage.mountRootfs(request, modules: modules, uevents: uevents, interrupt: interrupt, report: report)
     }
@@ -59,7 +61,10 @@ import Testing
         let file = try scratch.image("ext4", label: uniqueLabel())
         let disk = try LoopDevice(file)
         let uuid = try run("blkid", "-p", "-o", "value", "-s", "UUID", file)
-        let mounted = try mount(request(.uuid(uuid.uppercased())) { $0.options = ["noatime", "nosuid,data=writeback"]; $0.readOnly = true })
+        let mounted = try mount(
+            request(.uuid(uuid.uppercased())) {
+                $0.options = ["noatime", "nosuid,data=writeback"]; $0.readOnly = true
+            })
         #expect(mounted.readOnly)
         #expect(mounted.device == disk.path)
         let info = try #require(try mounts().first)

@@ -21,17 +21,21 @@ import Testing
 
 @Suite("Mount options") struct MountOptionsTests {
     @Test func flagsPropagationAndDataAreTakenApart() throws {
-        let options = try MountOptions.parse(["nosuid", "strictatime", "mode=755", "rbind", "rslave", "size=65536k", "rshared", "noexec,nodev"])
+        let options = try MountOptions.parse([
+            "nosuid", "strictatime", "mode=755", "rbind", "rslave", "size=65536k", "rshared", "noexec,nodev",
+        ])
         #expect(options.flags == UInt(MS_NOSUID | MS_STRICTATIME | MS_BIND | MS_REC | MS_NOEXEC | MS_NODEV))
         #expect(options.propagation == [UInt(MS_SLAVE | MS_REC), UInt(MS_SHARED | MS_REC)])
         #expect(options.data == "mode=755,size=65536k")
     }
 
-    @Test(arguments: [
-        (["ro"], UInt(MS_RDONLY)), (["ro", "rw"], 0), (["rw", "ro"], UInt(MS_RDONLY)), (["bind", "ro"], UInt(MS_BIND | MS_RDONLY)),
-        (["relatime"], UInt(MS_RELATIME)), (["noatime", "atime"], 0), (["nosuid", "suid"], 0), (["sync", "dirsync"], UInt(MS_SYNCHRONOUS | MS_DIRSYNC)),
-        (["nosymfollow"], 256), (["defaults"], 0), ([], 0), ([""], 0),
-    ] as [([String], UInt)])
+    @Test(
+        arguments: [
+            (["ro"], UInt(MS_RDONLY)), (["ro", "rw"], 0), (["rw", "ro"], UInt(MS_RDONLY)), (["bind", "ro"], UInt(MS_BIND | MS_RDONLY)),
+            (["relatime"], UInt(MS_RELATIME)), (["noatime", "atime"], 0), (["nosuid", "suid"], 0),
+            (["sync", "dirsync"], UInt(MS_SYNCHRONOUS | MS_DIRSYNC)),
+            (["nosymfollow"], 256), (["defaults"], 0), ([], 0), ([""], 0),
+        ] as [([String], UInt)])
     func aLaterFlagOverridesAnEarlier(_ list: [String], _ flags: UInt) throws {
         let options = try MountOptions.parse(list)
         #expect(options.flags == flags)
@@ -40,10 +44,14 @@ import Testing
     }
 
     @Test func whatIsForProgramsIsDropped() throws {
-        #expect(try MountOptions.parse(["nofail", "_netdev", "x-systemd.automount", "comment=hello", "noauto", "X-mount.mkdir"]) == MountOptions())
+        #expect(
+            try MountOptions.parse(["nofail", "_netdev", "x-systemd.automount", "comment=hello", "noauto", "X-mount.mkdir"])
+                == MountOptions())
     }
 
-    @Test(arguments: ["rro", "rnosuid", "rnoatime", "tmpcopyup", "idmap", "ridmap", "move", "loop", "loop=/dev/loop0", "user", "users", "owner"])
+    @Test(arguments: [
+        "rro", "rnosuid", "rnoatime", "tmpcopyup", "idmap", "ridmap", "move", "loop", "loop=/dev/loop0", "user", "users", "owner",
+    ])
     func whatWeCannotDoIsRefusedByName(_ option: String) {
         let error = #expect(throws: StorageError.self) { try MountOptions.parse(["ro", option]) }
         #expect(error?.kind == .invalidRequest)
@@ -67,7 +75,7 @@ import Testing
 
     @Test func readonlyWinsOverRw() throws {
         let request = RootfsRequest(device: .label("x"), options: ["rw", "noatime"], readOnly: true, target: "/x")
-        #expect(try Storage.rootfsOptions(request).flags == UInt(MS_RDONLY | MS_NOATIME))
+        #expect(try Storage.rootfsOptions(request).flags == UInt(MS_RDONLY | MS_NOATIME | MS_NODEV))
     }
 }
 
@@ -127,7 +135,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("EXT4-fs (sda): bad", true), ("sda", true), ("I/O error, dev sda, sector 0", true), ("EXT4-fs (sda1): bad", false), ("xsda", false),
+        ("EXT4-fs (sda): bad", true), ("sda", true), ("I/O error, dev sda, sector 0", true), ("EXT4-fs (sda1): bad", false),
+        ("xsda", false),
         ("", false), ("sdasda sda", true), ("XFS (SDA)", false),
     ])
     func aDeviceIsNamedAsAWord(_ text: String, _ isNamed: Bool) {
@@ -182,9 +191,11 @@ import Testing
         empty.model = "Virtual disk"
         empty.content = .unknown(partition: nil)
         let text = DiskMatch.absence(of: .label("x"), in: [disk("sda", "y", uuid: "U"), empty], afterMilliseconds: 30_000)
-        #expect(text == "no such disk within 30 s; seen: /dev/sda (16 MiB): ext4, label y, UUID U; "
-            + "/dev/sdb (2 KiB, VMware Virtual disk): no known filesystem")
-        #expect(DiskMatch.absence(of: .label("x"), in: [], afterMilliseconds: 1500) == "no such disk within 1500 ms, and no other disk either")
+        #expect(
+            text == "no such disk within 30 s; seen: /dev/sda (16 MiB): ext4, label y, UUID U; "
+                + "/dev/sdb (2 KiB, VMware Virtual disk): no known filesystem")
+        #expect(
+            DiskMatch.absence(of: .label("x"), in: [], afterMilliseconds: 1500) == "no such disk within 1500 ms, and no other disk either")
     }
 
     @Test func whatAProbeSaysComesBackFromTheWorker() {

@@ -13,7 +13,8 @@ import Testing
 
     @Test(arguments: [1, 5, 1000]) func givesTheStreamsBackByteForByte(chunk: Int) throws {
         let log =
-            record("event", "F", #"{"event":"boot","version":"1","kernel":"6"}"#) + record("stdout", "F", "one") + record("stderr", "P", "er")
+            record("event", "F", #"{"event":"boot","version":"1","kernel":"6"}"#) + record("stdout", "F", "one")
+            + record("stderr", "P", "er")
             + record("stdout", "P", "tw") + record("stdout", "F", "o") + record("stderr", "P", "r") + Array("garbage\n".utf8)
             // In pieces, as any long line.
             + record("event", "P", #"{"event":"exit","id":"c","exitCode":3,"coreDumped":false,"oomKilled":false,"drain":"eof","#)
@@ -154,7 +155,8 @@ import Testing
         let read = FileDescriptor(owning: kept.read)
         let write = FileDescriptor(owning: kept.write)
         let other = try clinuxDuplicate(write.rawValue)
-        let script = "[ -e /proc/self/fd/\(write.rawValue) ] && ! [ -e /proc/self/fd/\(other.rawValue) ] && echo fine; echo $(ps -o sid= -p $$ || true); exit 3"
+        let script =
+            "[ -e /proc/self/fd/\(write.rawValue) ] && ! [ -e /proc/self/fd/\(other.rawValue) ] && echo fine; echo $(ps -o sid= -p $$ || true); exit 3"
         let process = try QEMUProcess(path: "/bin/sh", arguments: ["-c", script], output: output.rawValue, keeping: [write.rawValue])
         var entry = pollfd(fd: process.ended.rawValue, events: Int16(POLLIN), revents: 0)
         #expect(poll(&entry, 1, 20_000) == 1)

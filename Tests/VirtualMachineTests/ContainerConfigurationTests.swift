@@ -8,7 +8,8 @@ import Testing
     @Test func makesAMinimalConfiguration() throws {
         let json = try ContainerConfiguration(arguments: ["/bin/echo", "a \"b\"", "ü", ""], terminal: "xterm").json()
         #expect(
-            String(decoding: json, as: UTF8.self) == #"{"hostname":"container","ociVersion":"1.2.0","process":{"args":["/bin/echo","a \"b\"","ü",""],"#
+            String(decoding: json, as: UTF8.self)
+                == #"{"hostname":"container","ociVersion":"1.2.0","process":{"args":["/bin/echo","a \"b\"","ü",""],"#
                 + #""cwd":"/","env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","TERM=xterm"],"#
                 + #""user":{"gid":0,"uid":0}},"root":{"path":"rootfs","readonly":false}}"#)
     }

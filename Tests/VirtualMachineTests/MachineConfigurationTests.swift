@@ -3,7 +3,8 @@ import Testing
 @testable import VirtualMachine
 
 @Suite struct MachineConfigurationTests {
-    private let channels = MachineConfiguration.Channels(gdb: 10, monitor: 11, console: 12, session: 13, attachSocket: "/tmp/a,b/attach.sock")
+    private let channels = MachineConfiguration.Channels(
+        gdb: 10, monitor: 11, console: 12, session: 13, attachSocket: "/tmp/a,b/attach.sock")
 
     private func machine(_ change: (inout MachineConfiguration) -> Void = { _ in }) -> [String] {
         var machine = MachineConfiguration(
@@ -51,7 +52,10 @@ import Testing
 
     @Test(arguments: [
         (MachineConfiguration.DiskController.pvscsi, ["pvscsi,id=disks", "scsi-hd,bus=disks.0,scsi-id=0,drive=disk0"]),
-        (.lsisas, ["mptsas1068,id=disks,sas_address=0x5000c50015ea71ac", "scsi-hd,bus=disks.0,scsi-id=0,wwn=0x5000c50015ea7100,drive=disk0"]),
+        (
+            .lsisas,
+            ["mptsas1068,id=disks,sas_address=0x5000c50015ea71ac", "scsi-hd,bus=disks.0,scsi-id=0,wwn=0x5000c50015ea7100,drive=disk0"]
+        ),
         (.ahci, ["ahci,id=disks", "ide-hd,bus=disks.0,drive=disk0"]),
         (.nvme, ["nvme,serial=disk0,drive=disk0"]),
     ]) func controllers(controller: MachineConfiguration.DiskController, expected: [String]) {
@@ -66,7 +70,10 @@ import Testing
         #expect(values("-kernel", direct) == ["/k"] && values("-initrd", direct) == ["/i"] && values("-append", direct) == ["quiet"])
         #expect(!direct.contains { $0.contains("ide-cd") })
         let uefi = machine { $0.firmware = .uefi(code: "/c.fd", variables: "/v.fd") }
-        #expect(values("-drive", uefi).prefix(2) == ["if=pflash,unit=0,format=raw,readonly=on,file=/c.fd", "if=pflash,unit=1,format=raw,file=/v.fd"])
+        #expect(
+            values("-drive", uefi).prefix(2) == [
+                "if=pflash,unit=0,format=raw,readonly=on,file=/c.fd", "if=pflash,unit=1,format=raw,file=/v.fd",
+            ])
     }
 
     @Test func extraArgumentsComeLast() {

@@ -67,7 +67,9 @@ import Testing
         #expect(result.code == 125)
         #expect(result.messages.contains("the guest's last phase was devices"))
         #expect(result.messages.contains("console: last words"))
-        #expect(try Files.readText(kept + "/console.log").hasSuffix("last words") || Files.readText(kept + "/console.log").contains("last words"))
+        #expect(
+            try Files.readText(kept + "/console.log").hasSuffix("last words")
+                || Files.readText(kept + "/console.log").contains("last words"))
         #expect(try Files.readText(kept + "/status.json") == #"{"phase":"devices"}"#)
         for name in try Files.list(kept) { unlink("\(kept)/\(name)") }
         rmdir(kept)

@@ -84,7 +84,8 @@ private struct PhysicalMemory {
 
 @Suite struct InterruptDescriptorTableTests {
     @Test func findsTheTableInTheMonitorsText() throws {
-        let text = "TR =0040 fffffe0000003000 00004087 00008b00\r\nGDT=     fffffe0000001000 0000007f\r\nIDT=     fffffe0000000000 00000fff\r\nCR0=80050033"
+        let text =
+            "TR =0040 fffffe0000003000 00004087 00008b00\r\nGDT=     fffffe0000001000 0000007f\r\nIDT=     fffffe0000000000 00000fff\r\nCR0=80050033"
         let found = try #require(InterruptDescriptorTable.location(in: text))
         #expect(found.base == InterruptDescriptorTable.linuxFinalBase)
         #expect(found.limit == InterruptDescriptorTable.linuxFinalLimit)

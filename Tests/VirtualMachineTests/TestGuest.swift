@@ -39,7 +39,9 @@ struct TestGuest {
 
     private static func archive(script: String) throws -> [UInt8] {
         var archive = Archive()
-        for name in ["bin", "dev", "proc", "tmp", "usr", "usr/bin", "lib", "lib/x86_64-linux-gnu", "lib64"] { archive.add(name, 0o040755, []) }
+        for name in ["bin", "dev", "proc", "tmp", "usr", "usr/bin", "lib", "lib/x86_64-linux-gnu", "lib64"] {
+            archive.add(name, 0o040755, [])
+        }
         archive.add("init", 0o100755, Array((prelude + script + "\npoweroff -f\n").utf8))
         for (path, name) in [
             ("/usr/bin/busybox", "bin/busybox"), ("/usr/bin/vmware-rpctool", "usr/bin/vmware-rpctool"),
