@@ -138,6 +138,8 @@ public final class Session: EventHandler {
         updateReading()
         updateInput()
         if inputEnd != nil { markInputEnd() }
+        // An exec is answered now, also where the process never writes a byte.
+        tellAll()
     }
 
     /// The process has ended. Its output is read on until it is complete, and then the owner is told.

@@ -22,6 +22,15 @@ import Testing
         #expect(client.has(.eof(tag: 1, .stdout)) && client.has(.eof(tag: 1, .stderr)))
     }
 
+    @Test("an exec is answered when its process runs, although it writes nothing")
+    func silent() throws {
+        let server = try TestServer()
+        server.startsLater = true
+        let client = try TestClient(server)
+        client.send(.exec(tag: 1, ExecRequest(process: Array("sleep 600".utf8))))
+        #expect(try client.wait { client.has(.attached(tag: 1, Attached(session: "exec-1"))) })
+    }
+
     @Test("input reaches the process, is bounded by credit, and ends")
     func input() throws {
         let server = try TestServer()

@@ -85,6 +85,9 @@ final class TestServer: ControlService, SessionOwner {
     var sessions: [Session] = []
     var connections: [ControlConnection] = []
     var sessionLimits = SessionLimits()
+    /// A process runs only some turns after it was asked for, as one does whose launch takes its time.
+    var startsLater = false
+    private var late: [() throws -> Void] = []
     let log = TestLog()
     private let buffer = ReadBuffer()
     private var made = 0
@@ -108,7 +111,8 @@ final class TestServer: ControlService, SessionOwner {
             endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
         session.owner = self
         sessions.append(session)
-        session.begin(try TestProcess(args, stdin: stdin, terminal: terminal))
+        let begin = { session.begin(try TestProcess(args, stdin: stdin, terminal: terminal)) }
+        if startsLater { late.append(begin) } else { try begin() }
         return session
     }
 
@@ -125,6 +129,9 @@ final class TestServer: ControlService, SessionOwner {
         let now = Clock.monotonic()
         for session in sessions { session.checkDeadlines(now) }
         for connection in connections { connection.turnEnded() }
+        let begun = late
+        late = []
+        for begin in begun { try begin() }
     }
 
     func sessionEnded(_ session: Session) { session.finish() }
