@@ -123,6 +123,13 @@ public struct ResourcePlan: Equatable, Sendable {
         return result
     }
 
+    /// Newton's method; five rounds are exact between 1 and 2.
+    private static func squareRoot(_ value: Double) -> Double {
+        var root = (1 + value) / 2
+        for _ in 0..<5 { root = (root + value / root) / 2 }
+        return root
+    }
+
     /// - Parameter exponent: 0 to 62.
     private static func powerOfTwo(_ exponent: Double) -> Double {
         let whole = UInt64(max(0, min(62, exponent)))
@@ -131,7 +138,7 @@ public struct ResourcePlan: Equatable, Sendable {
         var factor = 2.0
         var bit = 0.5
         for _ in 0..<40 {
-            factor = factor.squareRoot()
+            factor = squareRoot(factor)
             if rest >= bit {
                 result *= factor
                 rest -= bit

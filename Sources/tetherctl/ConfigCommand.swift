@@ -16,7 +16,7 @@ struct ConfigCommand: ParsableCommand {
         let name = file == "-" ? "standard input" : file
         let bytes: [UInt8]
         do {
-            bytes = try Files.read(file == "-" ? "/dev/stdin" : file, limit: JSONValue.sizeLimit)
+            bytes = try ConfigDelivery.read(file)
         } catch {
             report("\(error)")
             throw ExitCode.failure

@@ -1,5 +1,6 @@
 import ContainerSpec
 import GuestInfoHost
+import Linux
 
 /// A configuration on its way into a VM's guestinfo: the variables that carry it, and how they are written for the tools
 /// that set them.
@@ -13,6 +14,11 @@ struct ConfigDelivery: Equatable {
     /// The encoding to use where the user leaves it open. base64 passes every shell, .vmx file and API unharmed; from
     /// 4 KiB on, compression is worth that people can no longer undo it in their heads.
     static func automaticEncoding(_ json: [UInt8]) -> ValueEncoding { json.count < 4096 ? .base64 : .gzipBase64 }
+
+    /// Reads a configuration: a file, a pipe, or standard input ("-").
+    static func read(_ path: String) throws(SyscallError) -> [UInt8] {
+        try Files.read(path == "-" ? "/dev/stdin" : path, limit: JSONValue.sizeLimit)
+    }
 
     let encoding: ValueEncoding
     /// The value of ``key``.

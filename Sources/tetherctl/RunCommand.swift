@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import GuestInfoHost
+import Linux
 import Logging
 import VirtualMachine
 
@@ -25,7 +26,7 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Write the guest's changes into the images.")
     var persistent = false
 
-    @Option(help: ArgumentHelp("An OCI config.json, delivered as it is.", valueName: "path"))
+    @Option(help: ArgumentHelp("An OCI config.json, delivered as it is; \"-\" is standard input.", valueName: "path"))
     var config: String?
     @Option(help: "How the configuration is written: plain, base64 or gzip+base64. (default: plain up to 48 KiB)")
     var configEncoding: ValueEncoding?
@@ -163,10 +164,11 @@ struct RunCommand: ParsableCommand {
     private func variables() throws(VirtualMachineError) -> [String: [UInt8]] {
         var variables: [String: [UInt8]] = [:]
         if let config {
-            guard let content = FileManager.default.contents(atPath: config) else {
-                throw VirtualMachineError("read", config, "it does not exist or cannot be read")
+            let content: [UInt8]
+            do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
+                throw VirtualMachineError(error.operation, error.object, error.errno.description)
             }
-            variables = try ConfigurationDelivery.variables(Array(content), encoding: configEncoding)
+            variables = try ConfigurationDelivery.variables(content, encoding: configEncoding)
         } else if !command.isEmpty {
             guard let user = ContainerConfiguration.parseUser(user ?? "0:0") else {
                 throw VirtualMachineError("read --user", user ?? "", "it is no uid or uid:gid in numbers")

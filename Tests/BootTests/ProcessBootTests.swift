@@ -179,6 +179,15 @@ import Testing
         #expect(vm.exit?.drain == .eof)
     }
 
+    @Test("a caller that has closed standard output gets the exit status all the same")
+    func closedOutput() throws {
+        let command = [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk")]
+        let script = ["timeout", "60", "sh", "-c", #"exec "$@" >&-"#, "sh"]
+        let finished = try run(script + command + ["--", "sh", "-c", "echo lost; echo kept >&2; exit 5"])
+        #expect(finished.status == 5, "\(finished.errorText)")
+        #expect(finished.errorText.hasSuffix("kept\n"))
+    }
+
     @Test("an interrupt of tetherctl stops the container by its stop signal")
     func stop() throws {
         let config = configuration(["sh", "-c", "trap 'echo stopping; exit 9' USR1; echo ready; while :; do sleep 0.1; done"]) {

@@ -1,6 +1,7 @@
 import ContainerSpec
 import Foundation
 import GuestInfoHost
+import Linux
 import Testing
 
 @testable import tetherctl
@@ -13,7 +14,7 @@ import Testing
         let process = Process()
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
-        let (stdin, stdout) = (Pipe(), Pipe())
+        let (stdin, stdout) = (Foundation.Pipe(), Foundation.Pipe())
         process.standardInput = stdin
         process.standardOutput = stdout
         try process.run()
@@ -23,6 +24,15 @@ import Testing
         process.waitUntilExit()
         #expect(process.terminationStatus == 0)
         return Array(output)
+    }
+
+    /// As `--config <(command)` gives it; the size of a pipe says nothing.
+    @Test func readsAPipe() throws {
+        let pipe = Foundation.Pipe()
+        try pipe.fileHandleForWriting.write(contentsOf: Data(json))
+        try pipe.fileHandleForWriting.close()
+        #expect(try ConfigDelivery.read("/dev/fd/\(pipe.fileHandleForReading.fileDescriptor)") == json)
+        #expect(throws: SyscallError.self) { try ConfigDelivery.read("/nowhere.json") }
     }
 
     @Test func minifying() {
