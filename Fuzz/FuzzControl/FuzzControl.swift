@@ -57,7 +57,8 @@ private func checkFrames<Message: ControlMessage & Equatable>(_ type: Message.Ty
         // Bytes that are no UTF-8 grow when they are replaced, and a text at its bound is cut then; a second time changes nothing.
         var twice: [UInt8] = []
         read.encode(into: &twice)
-        precondition(twice == bytes || decode(type, twice, .max) == decode(type, decode(type, twice, .max).encoded, .max), "a message changes when written again")
+        let third = decode(type, twice, .max)
+        precondition(twice == bytes || third == decode(type, third.encoded, .max), "a message changes when written again")
     }
 }
 
@@ -85,7 +86,8 @@ private func checkLine(_ stream: [UInt8], _ chunk: Int) {
     let whole = receive(max(1, stream.count))
     precondition(whole == receive(chunk), "the result depends on the chunks")
     precondition(whole.data.count + whole.reply.count <= stream.count, "bytes out of nothing")
-    precondition(whole.isOpen || (whole.data.isEmpty && whole.reply.isEmpty && whole.finding == .nothing), "a conversation that did not begin")
+    let isUntouched = whole.data.isEmpty && whole.reply.isEmpty && whole.finding == .nothing
+    precondition(whole.isOpen || isUntouched, "a conversation that did not begin")
     // Whatever the data, it passes the line unchanged, and is never taken for the beginning of another conversation.
     var sent = SerialLine.synchronisation(nonce: "0f")
     stream.withUnsafeBytes { SerialLine.escape($0, into: &sent) }

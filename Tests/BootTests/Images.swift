@@ -31,8 +31,8 @@ enum Images {
         for file in try libraries(of: "/bin/bash") + ["/bin/bash"] {
             guard try run(["install", "-D", file, root + file]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
         }
-        guard try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("bash.vmdk")]).status == 0
-        else { throw CocoaError(.fileWriteUnknown) }
+        let command = [try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("bash.vmdk")]
+        guard try run(command).status == 0 else { throw CocoaError(.fileWriteUnknown) }
         madeBash = scratch
         return scratch.file("bash.vmdk")
     }

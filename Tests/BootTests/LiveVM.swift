@@ -63,7 +63,8 @@ final class LiveVM {
     func request(_ args: [String], _ members: [String: Any] = [:], stdin: Bool = false, window: UInt32 = 262_144) throws -> ExecRequest {
         let process = members.merging(["args": args]) { _, own in own }
         return ExecRequest(
-            process: Array(try JSONSerialization.data(withJSONObject: process)), stdoutWindow: window, stderrWindow: window, wantsStdin: stdin)
+            process: Array(try JSONSerialization.data(withJSONObject: process)), stdoutWindow: window, stderrWindow: window,
+            wantsStdin: stdin)
     }
 
     /// Starts a process in the container.
@@ -72,7 +73,9 @@ final class LiveVM {
     }
 
     /// Runs a shell script in the container to its end.
-    func shell(_ script: String, _ members: [String: Any] = [:], timeout: Double = 60) throws -> (result: SessionResult, out: String, err: String) {
+    func shell(
+        _ script: String, _ members: [String: Any] = [:], timeout: Double = 60
+    ) throws -> (result: SessionResult, out: String, err: String) {
         let session = try exec(["sh", "-c", script], members)
         let result = try session.finish(timeout: timeout)
         try client.forget(session.id)
@@ -110,5 +113,6 @@ func expectRefusal(
     }
     #expect(failure.code == code, "\(failure)", sourceLocation: sourceLocation)
     if let exitCode { #expect(failure.exitCode == exitCode, "\(failure)", sourceLocation: sourceLocation) }
-    if !part.isEmpty { #expect("\(failure.operation) \(failure.object): \(failure.cause)".contains(part), "\(failure)", sourceLocation: sourceLocation) }
+    let text = "\(failure.operation) \(failure.object): \(failure.cause)"
+    if !part.isEmpty { #expect(text.contains(part), "\(failure)", sourceLocation: sourceLocation) }
 }

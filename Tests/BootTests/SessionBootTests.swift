@@ -30,7 +30,8 @@ import Testing
             for f in 3 4 5 6 7 8 9 10; do [ -e /proc/$$/fd/$f ] && echo leaked=$f; done; [ -t 0 ] || echo no-terminal
             """
         let members: [String: Any] = [
-            "user": ["uid": 1000, "gid": 1001, "umask": 0o077, "additionalGids": [7, 8]], "env": ["PATH=/bin", "A=b c"], "cwd": "/made/here",
+            "user": ["uid": 1000, "gid": 1001, "umask": 0o077, "additionalGids": [7, 8]],
+            "env": ["PATH=/bin", "A=b c"], "cwd": "/made/here",
             "noNewPrivileges": true, "rlimits": [["type": "RLIMIT_NOFILE", "soft": 99, "hard": 100]],
             "capabilities": ["bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]],
         ]
@@ -44,7 +45,8 @@ import Testing
         #expect(out.contains("CapBnd:\t0000000000000001\n") && out.contains("CapAmb:\t0000000000000001\n"), "\(out)")
         #expect(!out.contains("leaked="))
 
-        let spaces = try vm.shell("for n in mnt pid ipc uts cgroup; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/2/ns/$n) ] && echo $n; done")
+        let spaces = try vm.shell(
+            "for n in mnt pid ipc uts cgroup; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/2/ns/$n) ] && echo $n; done")
         #expect(spaces.out == "mnt\npid\nipc\nuts\ncgroup\n", "\(spaces.err)")
 
         // What it does not say is the container process's.
@@ -115,7 +117,8 @@ import Testing
         let idle = try vm.client.attach(AttachRequest(stdout: .oldest, stderr: .oldest, stdoutWindow: 0, stderrWindow: 0), grants: false)
         let numbers = (1...30_000).map { "\($0)\n" }.joined()
         try reader.write("seq 1 30000; echo done >&2\n")
-        try reader.wait("all of the reader's output", timeout: 120) { reader.stderr.count >= 5 && reader.stdoutOffset == UInt64(6 + numbers.utf8.count) }
+        let length = UInt64(6 + numbers.utf8.count)
+        try reader.wait("all of the reader's output", timeout: 120) { reader.stderr.count >= 5 && reader.stdoutOffset == length }
         #expect(reader.output == "ready\n" + numbers && reader.errorOutput == "done\n")
         try idle.wait("the detachment of the client that does not read", timeout: 30) { idle.detachment != nil }
         #expect(idle.detachment == Detachment(.slow, stdoutOffset: 0, stderrOffset: 0))

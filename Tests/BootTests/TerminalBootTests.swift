@@ -34,11 +34,12 @@ import Testing
         try bash.expect("tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all-three", ["/dev/pts/0", "30 100", "all-three"])
         try bash.expect("echo through > /dev/tty; stat -c %t:%T /dev/console", ["through"])
         try bash.expect("cat /proc/$$/stat | cut -d' ' -f5-8", [])
-        try bash.send("trap 'stty size; echo resi\"\"zed' WINCH\n")
+        // A program in the foreground gets SIGWINCH at once.
+        try bash.send("sh -c 'trap \"stty size; exit 0\" WINCH; echo wai\"\"ting; while :; do sleep 0.1; done'\n")
+        try bash.wait("waiting\r\n")
         try vm.client.resize("", rows: 41, columns: 132)
-        try bash.wait("41 132")
-        try bash.wait("resized")
-        try bash.send("trap - WINCH\n")
+        try bash.wait("41 132\r\n")
+        try bash.expect("stty size", ["41 132"])
         // Without a terminal there is no complaint of bash's about job control, and none here.
         #expect(!bash.session.output.contains("no job control") && !bash.session.output.contains("cannot set terminal process group"))
     }
@@ -68,8 +69,15 @@ import Testing
 
     private func programs(_ bash: Dialogue) throws {
         try bash.send("vi /tmp/poem\n")
-        try bash.wait("/tmp/poem")
-        try bash.send("iroses are red\nviolets are blue\u{1B}:wq\n")
+        // The empty lines of its screen: what is typed before it has the terminal would go to nobody.
+        try bash.wait("~")
+        try bash.send("iroses are red\nviolets are blue")
+        try bash.wait("blue")
+        // An escape with something right behind it would be a function key.
+        try bash.send("\u{1B}")
+        try bash.wait("- /tmp/poem")
+        try bash.send(":wq\n")
+        try bash.wait("$ ")
         try bash.expect("cat /tmp/poem; wc -l < /tmp/poem", ["roses are red", "violets are blue", "2"])
         try bash.send("top\n")
         try bash.wait("Mem:")
@@ -144,7 +152,9 @@ private struct Dialogue {
         try send(line + "; echo end\"\"ed\n")
         try wait("ended\r\n")
         let lines = session.output.split(whereSeparator: \.isNewline).map(String.init)
-        for text in expected { #expect(lines.contains { $0.hasPrefix(text) || $0.contains(" \(text)") }, "'\(text)' is missing in \(lines)") }
+        for text in expected {
+            #expect(lines.contains { $0.hasPrefix(text) || $0.contains(" \(text)") }, "'\(text)' is missing in \(lines)")
+        }
     }
 
     /// Gives the foreground job time to be one: the shell makes it so before it starts the program.

@@ -160,7 +160,9 @@ struct VM {
         var decoder = CRIDecoder()
         var events: [SessionEvent] = []
         decoder.decode(sessionLog) { item in
-            if case .record(let record) = item, record.stream == .event, let event = SessionEvent(json: record.bytes) { events.append(event) }
+            if case .record(let record) = item, record.stream == .event, let event = SessionEvent(json: record.bytes) {
+                events.append(event)
+            }
         }
         return events
     }

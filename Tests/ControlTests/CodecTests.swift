@@ -132,7 +132,8 @@ func decodeAll<Message: ControlMessage>(
         }
         #expect(output.count == 3 && joined == data)
         var input: [UInt8] = []
-        for case .message(.stdin(2, let piece)) in try decodeAll(ClientMessage.self, ClientMessage.stdin(tag: 2, data).encoded) { input += piece }
+        let pieces = try decodeAll(ClientMessage.self, ClientMessage.stdin(tag: 2, data).encoded)
+        for case .message(.stdin(2, let piece)) in pieces { input += piece }
         #expect(input == data)
         #expect(ClientMessage.stdin(tag: 2, []).encoded.isEmpty)
     }

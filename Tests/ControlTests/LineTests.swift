@@ -3,7 +3,9 @@ import Testing
 
 /// The synchronisation of a serial line, without one.
 @Suite("Control protocol: serial line") struct LineTests {
-    private func receive(_ receiver: inout LineReceiver, _ bytes: [UInt8], chunk: Int) -> (data: [UInt8], reply: [UInt8], LineReceiver.Finding) {
+    private func receive(
+        _ receiver: inout LineReceiver, _ bytes: [UInt8], chunk: Int
+    ) -> (data: [UInt8], reply: [UInt8], LineReceiver.Finding) {
         var (data, reply): ([UInt8], [UInt8]) = ([], [])
         for start in stride(from: 0, to: bytes.count, by: chunk) {
             let piece = Array(bytes[start..<min(bytes.count, start + chunk)])
@@ -68,8 +70,8 @@ import Testing
     func answer() {
         let answer = SerialLine.answer(nonce: "abab")
         let before: [[UInt8]] = [
-            [], Array("te".utf8), Array("tether-control/1 ab".utf8), Array("tether-control/1 aba".utf8), Array("tether-control/1 abac\n".utf8),
-            Array("tet".utf8), [0xFF, 0, 0x74],
+            [], Array("te".utf8), Array("tet".utf8), Array("tether-control/1 ab".utf8), Array("tether-control/1 aba".utf8),
+            Array("tether-control/1 abac\n".utf8), [0xFF, 0, 0x74],
         ]
         for noise in before {
             for chunk in [1, 3, 1000] {

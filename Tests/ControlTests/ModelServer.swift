@@ -78,7 +78,8 @@ final class ModelServer: @unchecked Sendable {  // its state belongs to its thre
     private func take(_ frame: DecodedFrame<ClientMessage>) {
         switch frame {
         case .unknown(let type, let tag):
-            say(.failed(tag: tag, RequestFailure(.unsupported, operation: "read message", object: "of type \(type)", cause: "it is not known")))
+            let failure = RequestFailure(.unsupported, operation: "read message", object: "of type \(type)", cause: "it is not known")
+            say(.failed(tag: tag, failure))
         case .message(let message): take(message)
         }
     }
@@ -111,7 +112,8 @@ final class ModelServer: @unchecked Sendable {  // its state belongs to its thre
             for event in [ControlEvent.paused, .resumed, .health(.healthy)] { say(.event(tag: tag, event)) }
         case .stats(let tag): say(.stats(tag: tag, Array("{}".utf8)))
         case .wait(let tag, let session):
-            say(.failed(tag: tag, RequestFailure(.unknownSession, operation: "wait for", object: session, cause: "there is no such session")))
+            let failure = RequestFailure(.unknownSession, operation: "wait for", object: session, cause: "there is no such session")
+            say(.failed(tag: tag, failure))
         default: say(.done(tag: message.tag ?? 0))
         }
     }
@@ -120,7 +122,8 @@ final class ModelServer: @unchecked Sendable {  // its state belongs to its thre
         let words = String(decoding: request.process, as: UTF8.self).split(separator: " ").map(String.init)
         let kind = words.first ?? ""
         if kind == "refuse" {
-            say(.failed(tag: tag, RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "nowhere", cause: "not found in PATH")))
+            let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "nowhere", cause: "not found in PATH")
+            say(.failed(tag: tag, failure))
             return
         }
         var process = Process(kind: kind, request: request, window: (Int(request.stdoutWindow), Int(request.stderrWindow)))
@@ -133,7 +136,9 @@ final class ModelServer: @unchecked Sendable {  // its state belongs to its thre
             process.pending.stdout = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
             process.pending.stderr = (0..<count / 2).map { UInt8(truncatingIfNeeded: $0 &* 17) }
         case "gap": say(.output(tag: tag, .stdout, offset: 1, [1, 2, 3]))
-        case "lie": say(.exited(tag: tag, SessionResult(id: "exec-\(tag)", exitCode: 0, stdout: StreamTotal(bytes: 1, sha256: "0"), finishedAt: now())))
+        case "lie":
+            let total = StreamTotal(bytes: 1, sha256: "0")
+            say(.exited(tag: tag, SessionResult(id: "exec-\(tag)", exitCode: 0, stdout: total, finishedAt: now())))
         case "excess": say(.output(tag: tag, .stdout, offset: 0, [UInt8](repeating: 7, count: Int(request.stdoutWindow) + 1)))
         case "quit":
             say(.closing(cause: "it was asked to"))

@@ -27,7 +27,8 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
         try attempt("unlockpt") { unlockpt(terminal) }
         guard let name = ptsname(terminal) else { throw SyscallError("ptsname", "", .ioError) }
         device = String(cString: name)
-        listener = FileDescriptor(owning: try attempt("socket") { socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        listener = FileDescriptor(owning: try attempt("socket") { socket(AF_UNIX, type, 0) })
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(socketPath.utf8).prefix($0.count - 1)) }
@@ -69,8 +70,8 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
             var watched = [
                 pollfd(fd: stopped.rawValue, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: client < 0 ? listener.rawValue : -1, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: isQuiet ? -1 : terminal, events: Int16((toClient.isEmpty ? POLLIN : 0) | (toGuest.isEmpty ? 0 : POLLOUT)), revents: 0),
-                pollfd(fd: client, events: Int16((toGuest.isEmpty ? POLLIN : 0) | (toClient.isEmpty ? 0 : POLLOUT)), revents: 0),
+                pollfd(fd: isQuiet ? -1 : terminal, events: interest(reads: toClient.isEmpty, writes: !toGuest.isEmpty), revents: 0),
+                pollfd(fd: client, events: interest(reads: toGuest.isEmpty, writes: !toClient.isEmpty), revents: 0),
             ]
             isQuiet = false
             if poll(&watched, 4, 20) < 0 { continue }
@@ -99,6 +100,8 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
             }
         }
     }
+
+    private func interest(reads: Bool, writes: Bool) -> Int16 { Int16((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)) }
 
     private func move(_ bytes: inout [UInt8], to descriptor: Int32) {
         // Not write(2): its SIGPIPE would end the tests. A terminal takes no send(2).
