@@ -19,8 +19,8 @@ public struct ModuleError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// Which of the devices that are present get their modules.
 public enum ModuleSelection: Sendable {
-    /// Storage controllers and disks: PCI class 01, SCSI but CD-ROM, virtio block and SCSI.
-    case storage
+    /// What a boot needs: storage controllers and disks (PCI class 01, SCSI but CD-ROM, virtio block and SCSI), and the power button.
+    case boot
     /// Everything in the machine for which the image has a module.
     case all
 }

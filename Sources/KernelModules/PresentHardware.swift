@@ -23,13 +23,14 @@ extension ModuleSelection {
     public func includes(_ alias: String) -> Bool {
         switch self {
         case .all: return true
-        case .storage:
+        case .boot:
             let bytes = Array(alias.utf8)
             if bytes.starts(with: "scsi:".utf8) { return !bytes.starts(with: "scsi:t-0x05".utf8) }
             // Virtio device numbers 2 (block) and 8 (SCSI host): virtio specification 1.2, section 5.
             if bytes.starts(with: "virtio:d00000002".utf8) || bytes.starts(with: "virtio:d00000008".utf8) { return true }
             if bytes.starts(with: "pci:".utf8) { return ModuleSelection.pciClass(bytes) == "01" }
-            return false
+            // The power button, as a device of ACPI or a fixed feature: a stop may be asked for while the disk is waited for.
+            return bytes.starts(with: "acpi:PNP0C0C:".utf8) || bytes.starts(with: "acpi:LNXPWRBN:".utf8)
         }
     }
 

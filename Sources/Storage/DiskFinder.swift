@@ -29,7 +29,7 @@ struct DiskFinder: ~Copyable {
         let deadline = Deadline.after(milliseconds: request.deviceTimeout)
         // Half of the time: a driver that hangs must not keep us from a disk that another one serves.
         let driverDeadline = Deadline.after(milliseconds: request.deviceTimeout / 2)
-        try note(modules.loadForPresentHardware(.storage, until: driverDeadline, interrupt: interrupt), report)
+        try note(modules.loadForPresentHardware(.boot, until: driverDeadline, interrupt: interrupt), report)
         lastEvent = Clock.monotonic()
         while true {
             // Events first, disks second: what the events tell of is then in the list, and is not probed twice.
@@ -71,10 +71,10 @@ struct DiskFinder: ~Copyable {
                 isStale = true
                 lastEvent = Clock.monotonic()
                 for index in devices.indices { devices[index].content = .notProbed }
-                try note(modules.loadForPresentHardware(.storage, until: deadline, interrupt: interrupt), report)
+                try note(modules.loadForPresentHardware(.boot, until: deadline, interrupt: interrupt), report)
             case .event(let event):
                 lastEvent = Clock.monotonic()
-                if let modalias = event.modalias, event.action == "add", ModuleSelection.storage.includes(modalias) {
+                if let modalias = event.modalias, event.action == "add", ModuleSelection.boot.includes(modalias) {
                     let loaded = modules.load(alias: modalias, until: deadline, interrupt: interrupt)
                     if !loaded.loaded.isEmpty { isStale = true }
                     try note(loaded, report)

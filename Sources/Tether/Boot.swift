@@ -63,7 +63,9 @@ final class Boot {
         if kernel.debug { diagnostics.level = .debug }
         for word in kernel.notUnderstood { diagnostics.warning("kernel argument not understood: \(word)") }
         diagnostics.info("tether \(Boot.version) on Linux \(String(cString: clinux_kernel_release()))")
-        return try mapped { () throws(SyscallError) in try StopRequests() }
+        let stops = try mapped { () throws(SyscallError) in try StopRequests() }
+        if let problem = stops.buttonProblem { diagnostics.warning("no power button: \(problem.description)") }
+        return stops
     }
 
     /// boot: the way to the host and the session log; without either there is nobody to work for.

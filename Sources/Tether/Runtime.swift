@@ -13,7 +13,7 @@ import Sessions
 /// It owns the parts and gives each its turn; what they do is in their own files. They live as long as PID 1 does, so that they
 /// refer to each other harms nobody.
 final class Runtime: EventHandler {
-    private enum Role: Int32 { case signals, log, diagnostics, powerButton, drivers }
+    private enum Role: Int32 { case stops, log, diagnostics, drivers }
 
     private(set) var spec: ContainerSpec
     let loop: EventLoop
@@ -59,7 +59,7 @@ final class Runtime: EventHandler {
 
     /// Runs until the container has ended for good.
     func run() throws(SyscallError) -> Lifecycle.Outcome {
-        _ = loop.watch(stops.signalDescriptor, .readable, self, role: Role.signals.rawValue)
+        _ = loop.watch(stops.descriptor, .readable, self, role: Role.stops.rawValue)
         lifecycle.begin()
         // Signals that came before this were taken while booting: a stop may have been asked for.
         reap()
@@ -185,19 +185,16 @@ final class Runtime: EventHandler {
 
     func ready(role: Int32, _ event: Epoll.Event) {
         switch Role(rawValue: role) {
-        case .signals: takeSignals()
+        case .stops: takeStops()
         case .log: log.flush()
         case .diagnostics: diagnostics.flush()
-        case .powerButton:
-            stops.takeButton()
-            stopIfRequested()
         case .drivers: takeDrivers()
         case nil: break
         }
     }
 
-    private func takeSignals() {
-        if stops.takeSignals() { reap() }
+    private func takeStops() {
+        if stops.take() { reap() }
         if stops.takeReload() { _ = reload() }
         stopIfRequested()
     }
@@ -238,20 +235,15 @@ final class Runtime: EventHandler {
         }
     }
 
-    // MARK: Drivers and power button
+    // MARK: Drivers
 
     private func watchDrivers() {
-        if let descriptor = drivers?.descriptor {
-            driversWatch = loop.watch(descriptor, .readable, self, role: Role.drivers.rawValue)
-        } else {
-            // Its driver is among those that were loaded.
-            do throws(SyscallError) { try stops.watchPowerButton() } catch { diagnostics.warning("no power button: \(error.description)") }
-            if let button = stops.buttonDescriptor { _ = loop.watch(button, .readable, self, role: Role.powerButton.rawValue) }
-        }
+        if let descriptor = drivers?.descriptor { driversWatch = loop.watch(descriptor, .readable, self, role: Role.drivers.rawValue) }
     }
 
     /// The loading of the other drivers made progress.
     private func takeDrivers() {
+        // The worker changes what it is watched by when its messages are all there.
         if let driversWatch { loop.unwatch(driversWatch) }
         driversWatch = nil
         drivers?.step()

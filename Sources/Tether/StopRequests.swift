@@ -4,26 +4,45 @@ import Linux
 /// All ways in which the outside asks the VM to stop: signals to PID 1 (Ctrl-Alt-Del comes as SIGINT) and the power button.
 final class StopRequests {
     private let signals: SignalDescriptor
-    private var powerButton: PowerButton?
+    private let powerButton: PowerButton?
+    private let ready: Epoll
+    /// Why there is no power button, if there is none.
+    let buttonProblem: SyscallError?
     /// Who asked first; nil while nobody has.
     private(set) var reason: String?
     private var wantsReload = false
 
-    /// Blocks the signals for good: from here on they arrive only here.
+    /// Blocks the signals for good: from here on they arrive only here. Presses of the power button do so once its driver is loaded.
     init() throws(SyscallError) {
         signals = try SignalDescriptor([SIGCHLD, SIGTERM, SIGINT, SIGPWR, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE])
+        ready = try Epoll()
+        try ready.add(signals.rawValue, .readable, token: 0)
+        var button: PowerButton?
+        var problem: SyscallError?
+        do throws(SyscallError) {
+            let opened = try PowerButton()
+            try ready.add(opened.rawValue, .readable, token: 1)
+            button = consume opened
+        } catch {
+            problem = error
+        }
+        powerButton = button
+        buttonProblem = problem
     }
 
-    var signalDescriptor: Int32 { signals.rawValue }
-    var buttonDescriptor: Int32? { powerButton?.rawValue }
+    /// Readable when ``take()`` has something to do.
+    var descriptor: Int32 { ready.rawValue }
 
-    /// Begins to listen to the power button, whose driver must be loaded.
-    func watchPowerButton() throws(SyscallError) { powerButton = try PowerButton() }
-
-    /// Takes the signals that have arrived.
+    /// Takes the signals that have arrived, and the presses of the power button.
     /// - Returns: whether a child may have ended.
     @discardableResult
-    func takeSignals() -> Bool {
+    func take() -> Bool {
+        // Lost messages (ENOBUFS) may have held a press: then the next one counts.
+        if let pressed = try? powerButton?.takePress(), pressed { request("the power button") }
+        return takeSignals()
+    }
+
+    private func takeSignals() -> Bool {
         var childEnded = false
         // An error of the read leaves nothing to take; what is pending makes the descriptor readable again.
         while let arrival = (try? signals.next()) ?? nil {
@@ -43,16 +62,10 @@ final class StopRequests {
         return wantsReload
     }
 
-    /// Takes the presses of the power button.
-    func takeButton() {
-        // Lost messages (ENOBUFS) may have held a press: then the next one counts.
-        if let pressed = try? powerButton?.takePress(), pressed { request("the power button") }
-    }
-
     /// Ends a wait of the boot when a stop is asked for.
     var interrupt: Interrupt {
-        Interrupt(descriptor: signals.rawValue) {
-            self.takeSignals()
+        Interrupt(descriptor: descriptor) {
+            self.take()
             return self.reason != nil
         }
     }

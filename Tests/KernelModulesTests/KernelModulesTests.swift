@@ -106,10 +106,10 @@ import Testing
         ("pci:v000015ADd000007C0sv000015ADsd000007C0bc01sc07i00", true), ("pci:v00008086d00007111sv*sd*bc01sc01i8a", true),
         ("pci:v000015ADd000007B0sv000015ADsd000007B0bc02sc00i00", false), ("scsi:t-0x00", true), ("scsi:t-0x05", false),
         ("virtio:d00000002v00001AF4", true), ("virtio:d00000008v00001AF4", true), ("virtio:d00000001v00001AF4", false),
-        ("acpi:PNP0C0C:", false), ("pci:", false), ("", false),
+        ("acpi:PNP0C0C:", true), ("acpi:LNXPWRBN:", true), ("acpi:PNP0C0D:", false), ("pci:", false), ("", false),
     ])
-    func storageIsToldByClass(_ alias: String, _ isStorage: Bool) {
-        #expect(ModuleSelection.storage.includes(alias) == isStorage)
+    func bootDriversAreToldByAlias(_ alias: String, _ isNeeded: Bool) {
+        #expect(ModuleSelection.boot.includes(alias) == isNeeded)
         #expect(ModuleSelection.all.includes(alias))
     }
 }
