@@ -114,7 +114,14 @@ int hostprocess_watch_signals(int fd)
     if (sigaction(SIGINT, &action, NULL) == -1 || sigaction(SIGTERM, &action, NULL) == -1 || sigaction(SIGHUP, &action, NULL) == -1)
         return -1;
     action.sa_handler = SIG_IGN;
-    return sigaction(SIGPIPE, &action, NULL);
+    if (sigaction(SIGPIPE, &action, NULL) == -1) return -1;
+    /* The mask is inherited, and a parent with threads may start us from one that blocks everything. */
+    sigset_t watched;
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGHUP);
+    return sigprocmask(SIG_UNBLOCK, &watched, NULL);
 }
 
 void hostprocess_unwatch_signals(void)

@@ -20,7 +20,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case launching
         /// The process runs, or its output is drained.
         case running
-        /// Runs the poststop hooks.
+        /// Waits for the sessions beside it to end, then runs the poststop hooks.
         case ending
         /// Waits until the process is started again.
         case resting
@@ -57,6 +57,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     private var stepper = Stepper()
     private var poststartStepper = Stepper()
     private var clearDeadline = Deadline(nanoseconds: 0)
+    /// When the sessions beside the container process have to have ended; nil once that is settled.
+    private var endDeadline: Deadline?
     private var restAfter: Int64 = 0
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
@@ -233,6 +235,19 @@ final class Lifecycle: EventHandler, SessionOwner {
             poststartStepper.pause(runtime.loop)
         }
         stage = .ending
+        endDeadline = .after(milliseconds: Lifecycle.killPatience)
+        endOthers()
+    }
+
+    /// Goes on when no process is left in the container: how the exec sessions ended stands before how the container did, and hooks
+    /// find nothing running.
+    private func endOthers() {
+        guard let deadline = endDeadline else { return }
+        if runtime.execs.running > 0 || (try? runtime.groups.container.events())?.populated ?? false {
+            guard deadline.hasPassed else { return }
+            runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
+        }
+        endDeadline = nil
         poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
         if poststop == nil { decide() } else { stepPoststop() }
     }
@@ -359,11 +374,11 @@ final class Lifecycle: EventHandler, SessionOwner {
         var next: Int64?
         switch stage {
         case .preparing: next = compilation?.deadline.nanoseconds
-        // Nothing tells when the last process is gone but the group that can be removed.
+        // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
         case .running: next = killAt.earlier(giveUpAt).earlier(poststart?.deadline.nanoseconds)
-        case .ending: next = poststop?.deadline.nanoseconds
+        case .ending: next = poststop?.deadline.nanoseconds ?? (Clock.monotonic() &+ 5_000_000)
         case .resting: next = restAfter
         case .over: break
         }
@@ -379,7 +394,9 @@ final class Lifecycle: EventHandler, SessionOwner {
             if let killAt, killAt <= now { kill() }
             if let giveUpAt, giveUpAt <= now { giveUp() }
             if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
-        case .ending: if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
+        case .ending:
+            endOthers()
+            if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
         case .resting: if restAfter <= now { startContainer() }
         case .over: break
         }
