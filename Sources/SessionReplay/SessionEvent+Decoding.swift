@@ -166,7 +166,8 @@ extension ExitRecord {
         if restarts > 0 { lines.append("restarts   \(restarts)") }
         if let usage {
             let seconds = (Double(usage.userMicroseconds) / 1e6, Double(usage.systemMicroseconds) / 1e6)
-            lines.append(String(format: "used       %.3f s user, %.3f s system, ", seconds.0, seconds.1) + "\(usage.maximumResidentKiB) KiB at most")
+            lines.append(
+                String(format: "used       %.3f s user, %.3f s system, ", seconds.0, seconds.1) + "\(usage.maximumResidentKiB) KiB at most")
         }
         for (name, total) in [("stdout", stdout), ("stderr", stderr)] {
             lines.append("\(name)     " + (total.map { "\($0.bytes) bytes, SHA-256 \($0.sha256)" } ?? "unknown"))

@@ -73,8 +73,9 @@ extension ControlConnection {
         if request.wantsStdin && !session.mayTakeInput {
             return refuse(tag, .noStdin, "attach to", session.id, "its standard input is not open")
         }
-        guard let attachment = follow(
-            session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin)
+        guard
+            let attachment = follow(
+                session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin)
         else { return }
         attachment.grant(.stdout, UInt64(request.stdoutWindow))
         attachment.grant(.stderr, UInt64(request.stderrWindow))
@@ -133,7 +134,9 @@ extension ControlConnection {
     }
 
     private func closeInput(_ tag: UInt32) {
-        guard let index = followers.firstIndex(where: { $0.tag == tag && $0.purpose != .wait }) else { return refuseUnknown(tag, "close input") }
+        guard let index = followers.firstIndex(where: { $0.tag == tag && $0.purpose != .wait }) else {
+            return refuseUnknown(tag, "close input")
+        }
         guard followers[index].attachment.takesInput else {
             return refuse(tag, .noStdin, "close input", "tag \(tag)", "it was attached without input")
         }

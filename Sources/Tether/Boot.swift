@@ -57,7 +57,9 @@ final class Boot {
         if ccrash_install("/proc/self/exe", 0, diagnostics.descriptor) != 0 { diagnostics.warning("crash handler not installed") }
         // Ctrl-Alt-Del then comes as SIGINT, and so as a request to stop, instead of a reset.
         _ = clinux_ctrl_alt_del_signals_init()
-        do throws(SyscallError) { try Files.write("-1000", to: "/proc/self/oom_score_adj") } catch { diagnostics.warning(error.description) }
+        do throws(SyscallError) { try Files.write("-1000", to: "/proc/self/oom_score_adj") } catch {
+            diagnostics.warning(error.description)
+        }
         detachStandardDescriptors()
         let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
         if kernel.debug { diagnostics.level = .debug }

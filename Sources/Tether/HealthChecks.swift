@@ -37,7 +37,8 @@ final class HealthChecks {
         let process = runtime.spec.process.beside(args: check.test.arguments)
         switch runtime.execs.start(process, name: "", wantsStdin: false, purpose: .health) {
         case .success(let session): if self.monitor?.nextCheck == nil { self.session = session }
-        case .failure(let failure): finish(HealthMonitor.Result(exitCode: -1, output: "\(failure.operation) \(failure.object): \(failure.cause)"))
+        case .failure(let failure):
+            finish(HealthMonitor.Result(exitCode: -1, output: "\(failure.operation) \(failure.object): \(failure.cause)"))
         }
     }
 
@@ -67,7 +68,9 @@ final class HealthChecks {
         session = nil
         timeoutAt = nil
         let changed = monitor?.end(result, Clock.monotonic()) ?? false
-        if result.exitCode != 0 { runtime.diagnostics.info("health check: exit code \(result.exitCode): \(Runtime.printable(result.output))") }
+        if result.exitCode != 0 {
+            runtime.diagnostics.info("health check: exit code \(result.exitCode): \(Runtime.printable(result.output))")
+        }
         if changed { publish() }
     }
 

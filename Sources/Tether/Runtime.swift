@@ -75,7 +75,9 @@ final class Runtime: EventHandler {
         let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
         while !control.isClosed && !deadline.hasPassed {
             control.close("the VM powers off")
-            do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch { return diagnostics.warning(error.description) }
+            do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch {
+                return diagnostics.warning(error.description)
+            }
         }
     }
 

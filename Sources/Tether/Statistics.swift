@@ -56,7 +56,9 @@ enum Statistics {
     /// The number in a line such as "VmRSS:      3784 kB".
     private static func kibibytes(_ name: String, _ status: [UInt8]) -> Int64? {
         for line in status.split(separator: UInt8(ascii: "\n")) where line.starts(with: name.utf8) {
-            let digits = line.drop { $0 < UInt8(ascii: "0") || $0 > UInt8(ascii: "9") }.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+            let digits = line.drop { $0 < UInt8(ascii: "0") || $0 > UInt8(ascii: "9") }.prefix {
+                $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
+            }
             return Int64(String(decoding: digits, as: UTF8.self))
         }
         return nil

@@ -66,7 +66,9 @@ struct SessionReader {
         let streams = [("stdout", arrived.stdout, report.stdout), ("stderr", arrived.stderr, report.stderr)]
         var differences = streams.compactMap { name, arrived, sent -> String? in
             guard let sent else { return "\(name): the guest does not say how much it sent" }
-            if sent.bytes != arrived.bytes { return "\(name): \(arrived.bytes) bytes arrived of the \(sent.bytes) that the container wrote" }
+            if sent.bytes != arrived.bytes {
+                return "\(name): \(arrived.bytes) bytes arrived of the \(sent.bytes) that the container wrote"
+            }
             if sent.sha256 == arrived.sha256 { return nil }
             return "\(name): \(sent.bytes) bytes arrived, but not those that the container wrote (SHA-256 differs)"
         }

@@ -43,7 +43,8 @@ import Testing
 
     @Test("a read-only root is made with its mounts, and cannot be written")
     func readOnlyRoot() throws {
-        let config = configuration(["sh", "-c", "touch /x; echo $?; touch /new/volume/x && echo volume; touch /dev/shm/x && echo shm"]) { config, _ in
+        let config = configuration(["sh", "-c", "touch /x; echo $?; touch /new/volume/x && echo volume; touch /dev/shm/x && echo shm"]) {
+            config, _ in
             config["root"] = ["path": "rootfs", "readonly": true]
             config["mounts"] = [["destination": "/new/volume", "type": "tmpfs", "source": "tmpfs"]]
         }

@@ -14,7 +14,9 @@ enum Images {
         try scratch.write("root/etc/no-interpreter", Data("#!/nowhere/sh\n".utf8), mode: 0o755)
         try scratch.write("root/etc/garbage", Data([0x7F, 0x45, 0x4C, 0x46, 0, 1, 2, 3]), mode: 0o755)
         try FileManager.default.createSymbolicLink(atPath: root + "/out", withDestinationPath: "/run")
-        guard try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("odd.vmdk")]).status == 0
+        guard
+            try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("odd.vmdk")])
+                .status == 0
         else { throw CocoaError(.fileWriteUnknown) }
         made = scratch
         return scratch.file("odd.vmdk")
@@ -31,7 +33,9 @@ enum Images {
         for file in try libraries(of: "/bin/bash") + ["/bin/bash"] {
             guard try run(["install", "-D", file, root + file]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
         }
-        let command = [try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("bash.vmdk")]
+        let command = [
+            try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("bash.vmdk"),
+        ]
         guard try run(command).status == 0 else { throw CocoaError(.fileWriteUnknown) }
         madeBash = scratch
         return scratch.file("bash.vmdk")

@@ -33,7 +33,9 @@ import Testing
             "user": ["uid": 1000, "gid": 1001, "umask": 0o077, "additionalGids": [7, 8]],
             "env": ["PATH=/bin", "A=b c"], "cwd": "/made/here",
             "noNewPrivileges": true, "rlimits": [["type": "RLIMIT_NOFILE", "soft": 99, "hard": 100]],
-            "capabilities": ["bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"]],
+            "capabilities": [
+                "bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_CHOWN"], "ambient": ["CAP_CHOWN"],
+            ],
         ]
         let (result, out, err) = try vm.shell(script, members)
         #expect(result.exitCode == 0 && result.signal == 0 && !result.coreDumped && !result.oomKilled, "\(err)")

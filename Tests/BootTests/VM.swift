@@ -7,7 +7,8 @@ import Testing
 enum Build {
     static let directory: String =
         ProcessInfo.processInfo.environment["TETHER_BUILD_DIR"]
-        ?? URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path + "/build"
+        ?? URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+        + "/build"
 
     /// The path of a built file. Tests do not skip what is not there: they say what makes it.
     static func path(_ name: String) throws -> String {

@@ -16,7 +16,11 @@ import Testing
         #expect(client.text(1) == "out\n")
         #expect(client.text(1, .stderr) == "err\n")
         #expect(client.result(1)?.exitCode == 3)
-        #expect(client.result(1)?.stdout == { var digest = StreamDigest(); digest.update(Array("out\n".utf8)); return digest.total }())
+        #expect(
+            client.result(1)?.stdout
+                == {
+                    var digest = StreamDigest(); digest.update(Array("out\n".utf8)); return digest.total
+                }())
         #expect(client.result(1)?.drain == .eof)
         #expect(client.messages.last == client.result(1).map { .exited(tag: 1, $0) })
         #expect(client.has(.eof(tag: 1, .stdout)) && client.has(.eof(tag: 1, .stderr)))
@@ -39,15 +43,16 @@ import Testing
         #expect(try client.wait { client.credit[7] == 32_768 })
         let sent = Array((0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
         var rest = sent[...]
-        #expect(try client.wait {
-            let count = min(rest.count, client.credit[7] ?? 0)
-            if count > 0 {
-                client.send(.stdin(tag: 7, Array(rest.prefix(count))))
-                client.credit[7, default: 0] -= count
-                rest = rest.dropFirst(count)
-            }
-            return rest.isEmpty
-        })
+        #expect(
+            try client.wait {
+                let count = min(rest.count, client.credit[7] ?? 0)
+                if count > 0 {
+                    client.send(.stdin(tag: 7, Array(rest.prefix(count))))
+                    client.credit[7, default: 0] -= count
+                    rest = rest.dropFirst(count)
+                }
+                return rest.isEmpty
+            })
         client.send(.closeStdin(tag: 7))
         #expect(try client.wait { client.result(7) != nil })
         #expect(client.output[7]?[.stdout] == sent)

@@ -49,7 +49,9 @@ import Testing
         #expect(queue.endsLine == false)
         var out: [UInt8] = []
         var owners: [UInt64?] = []
-        while let taken = queue.writeFirst({ out += Array($0.prefix(2)); return min(2, $0.count) }) { owners.append(taken.owner) }
+        while let taken = queue.writeFirst({
+            out += Array($0.prefix(2)); return min(2, $0.count)
+        }) { owners.append(taken.owner) }
         #expect(out == Array("abcde\n".utf8) + [4])
         #expect(owners == [1, 1, 2, 2, nil])
         #expect(queue.isEmpty)

@@ -50,7 +50,11 @@ final class TestProcess: StreamedProcess {
             posix_spawn_file_actions_adddup2(&actions, 0, 1)
             posix_spawn_file_actions_adddup2(&actions, 0, 2)
         } else {
-            if wantsStdin { stdin = pipe(0, childReads: true) } else { posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) }
+            if wantsStdin {
+                stdin = pipe(0, childReads: true)
+            } else {
+                posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+            }
             stdout = pipe(1, childReads: false)
             stderr = pipe(2, childReads: false)
         }
@@ -105,7 +109,8 @@ final class TestServer: ControlService, SessionOwner {
         return FileDescriptor(owning: ends[1])
     }
 
-    func start(_ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, isLogged: Bool = false) throws -> Session {
+    func start(_ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, isLogged: Bool = false) throws -> Session
+    {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
             endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
