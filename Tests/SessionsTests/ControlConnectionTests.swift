@@ -211,4 +211,31 @@ import Testing
         client.isAsleep = false
         #expect(try client.wait { client.has(.done(tag: 60_000)) })
     }
+
+    @Test("a gigabyte through standard input and output of one process at once")
+    func gigabyte() throws {
+        let server = try TestServer()
+        let client = try TestClient(server)
+        client.keepsOutput = false
+        client.send(.exec(tag: 1, ExecRequest(process: Array("cat".utf8), wantsStdin: true)))
+        #expect(try client.wait { client.credit[1] != nil })
+        var piece = (0..<16_384).map { _ in UInt8.random(in: 0...255) }
+        var sent = StreamDigest()
+        let total: UInt64 = 1 << 30
+        #expect(
+            try client.wait(seconds: 600) {
+                while sent.bytes < total, client.pending == 0, client.credit[1, default: 0] >= piece.count {
+                    // Each piece another one, so that none can stand for the next.
+                    withUnsafeBytes(of: sent.bytes) { piece.replaceSubrange(0..<8, with: $0) }
+                    client.send(.stdin(tag: 1, piece))
+                    client.credit[1, default: 0] -= piece.count
+                    sent.update(piece)
+                }
+                return sent.bytes == total
+            })
+        client.send(.closeStdin(tag: 1))
+        #expect(try client.wait { client.result(1) != nil })
+        #expect(client.digest.total == sent.total)
+        #expect(client.result(1)?.stdout == sent.total)
+    }
 }
