@@ -285,7 +285,18 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.enter(.launching)
     }
 
-    private func fail(_ failure: Failure) { over(.failed(failure)) }
+    private func fail(_ failure: Failure) {
+        // A stop while the container was being started again ends it as its last run did.
+        if isStopping, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
+    }
+
+    /// How the run before ended, when the container is being started again.
+    private var lastRecord: ExitRecord? {
+        guard restart.count > 0, let result = session.result else { return nil }
+        var record = ExitRecord(result, restarts: restart.count &- 1)
+        record.id = spec.tether.id
+        return record
+    }
 
     private func over(_ outcome: Outcome) {
         stage = .over
@@ -313,11 +324,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             stepLaunch()
         case .resting:
             runtime.diagnostics.info("stop asked by \(reason): not starting again")
-            if let result = session.result {
-                var record = ExitRecord(result, restarts: restart.count &- 1)
-                record.id = spec.tether.id
-                over(.ended(record))
-            }
+            if let lastRecord { over(.ended(lastRecord)) }
         case .running where session.state == .running:
             runtime.diagnostics.info("stop asked by \(reason): sending \(signal.name), then waiting \(timeout) ms")
             if !again {
