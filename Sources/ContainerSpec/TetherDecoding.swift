@@ -64,9 +64,7 @@ extension RootfsSettings {
 
 extension LogSettings {
     fileprivate mutating func decode(_ reader: ObjectReader) {
-        if let text = reader.string("format"), text != "cri" {
-            reader.report(.invalid, "format", "expected \"cri\", found \(quoted(text))")
-        }
+        format = reader.choice("format", [("cri", Format.cri), ("vic", .vic)]) ?? format
         partialFlushMilliseconds = reader.integer("partialFlushMilliseconds", 0...60_000) ?? partialFlushMilliseconds
         reader.refuseUnknown(["format", "partialFlushMilliseconds"])
     }

@@ -89,6 +89,7 @@ final class Boot {
         let spec = try decodeConfiguration()
         if spec.tether.debug { diagnostics.level = .debug }
         status.id = spec.tether.id
+        log?.decide(spec.tether.log.format)
         log?.partialDelay = spec.tether.log.partialFlushMilliseconds &* 1_000_000
         clinux_release_free_memory()
         return spec

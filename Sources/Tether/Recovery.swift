@@ -1,5 +1,6 @@
 import CCrash
 import CLinux
+import ContainerSpec
 import Linux
 import SessionLog
 
@@ -33,6 +34,7 @@ enum Recovery {
             id: state?.id ?? "", exitCode: 125, startedAt: state?.startedAt, finishedAt: Timestamp(nanoseconds: Clock.realtime()),
             stdout: nil, stderr: nil, drain: .crash, error: failure)
         let log = try? SessionLogWriter(path: Boot.sessionLogPort)
+        log?.decide(state?.logFormat ?? .cri)
         // A record may be half written: the newline makes it garbage of its own, so that the next one is read whole.
         log?.endInterruptedRecord()
         Shutdown.finish(record, phase: .failed, log: log, status: status, diagnostics: diagnostics, logPatience: 10_000)

@@ -153,6 +153,7 @@ final class Runtime: EventHandler {
             if new.tether.id != spec.tether.id { throw Failure("reload", Boot.configurationKey, "the id of a container cannot change") }
             new.tether.rootfs = spec.tether.rootfs
             new.tether.control = spec.tether.control
+            new.tether.log.format = spec.tether.log.format
             do throws(CgroupError) {
                 for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
             } catch {
