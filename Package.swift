@@ -57,7 +57,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: [
             "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
-            "Storage", "SessionLog", "Control",
+            "Storage", "SessionLog", "Control", "VIC",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(

@@ -188,6 +188,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
         state.logFormat = spec.tether.log.format
+        state.vicSession = runtime.status.vic?.session ?? ""
         state.save()
     }
 

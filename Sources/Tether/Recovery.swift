@@ -3,6 +3,7 @@ import CLinux
 import ContainerSpec
 import Linux
 import SessionLog
+import VIC
 
 /// What PID 1 does when it was started anew after it crashed: says so everywhere, stops the container, powers off.
 enum Recovery {
@@ -22,6 +23,10 @@ enum Recovery {
         status.id = state?.id
         status.startedAt = state?.startedAt
         status.host = HostStore.open(diagnostics)
+        if let host = status.host, let state, !state.vicSession.isEmpty {
+            let results = VICResults(id: state.vicSession, isExec: false)
+            status.vic = VICReporter(results, host: host, diagnostics: diagnostics, isStarted: state.startedAt != nil)
+        }
         let failure = FailureReport(phase: phase, operation: "run", object: "PID 1", cause: cause)
 
         if let state, state.processID > 0 {

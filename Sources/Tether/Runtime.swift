@@ -31,6 +31,8 @@ final class Runtime: EventHandler {
     private(set) lazy var health = HealthChecks(self)
     private(set) lazy var freezer = Freezer(self)
     private(set) lazy var control = ControlServer(self)
+    /// nil where the configuration is not VIC's.
+    var vic: VICSessions?
 
     private var drivers: HardwareDrivers?
     private var driversWatch: EventLoop.Watch?
@@ -92,6 +94,7 @@ final class Runtime: EventHandler {
         execs.checkDeadlines(now)
         health.checkDeadlines(now)
         freezer.checkDeadlines(now)
+        vic?.checkDeadlines(now)
         control.turnEnded(now)
     }
 
@@ -99,6 +102,7 @@ final class Runtime: EventHandler {
         var next = log.nextDue.earlier(lifecycle.session.nextDeadline).earlier(lifecycle.nextDeadline)
         for exec in execs.all { next = next.earlier(exec.session.nextDeadline) }
         return next.earlier(execs.nextDeadline).earlier(health.nextDeadline).earlier(freezer.nextDeadline).earlier(control.nextDeadline)
+            .earlier(vic?.nextDeadline)
     }
 
     // MARK: Sessions
@@ -133,6 +137,7 @@ final class Runtime: EventHandler {
             watchDrivers()
         }
         health.containerStarted()
+        vic?.containerStarted()
         control.sessionsChanged()
     }
 
@@ -169,6 +174,7 @@ final class Runtime: EventHandler {
             log.partialDelay = new.tether.log.partialFlushMilliseconds &* 1_000_000
             if new.tether.healthCheck != check && lifecycle.isRunning { health.containerStarted() }
             diagnostics.info("configuration read anew")
+            vic?.take()
             return nil
         } catch {
             diagnostics.error(error.description)

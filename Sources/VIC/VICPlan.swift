@@ -5,7 +5,7 @@ public import Linux
 public struct VICPlan: Equatable, Sendable {
     /// The container, with VIC's ways: its log, its limits, its rights.
     public var spec: ContainerSpec
-    /// The session that is the container process.
+    /// The session that is the container process. It is the caller's to see whether it is to run (``VICSession/active``).
     public var primary: VICSession
     /// The processes to start beside it: further sessions, and execs.
     public var others: [VICProcess]
@@ -57,7 +57,6 @@ extension VICExecutorConfig {
             throw SpecError(issues: issues + [SpecIssue(.missing, VICKey().field("sessions").name, problem)])
         }
         let key = VICKey.session(primary.key, isExec: false)
-        if !primary.active { issues.append(SpecIssue(.invalid, key.field("active").name, "the container's own session is not to run")) }
         var spec = ContainerSpec(args: [])
         spec.process = primary.process(key, &issues)
         spec.tether.stop.signal = primary.signal(key, &issues)
@@ -120,6 +119,10 @@ extension VICExecutorConfig {
         for (key, syslog) in [(VICKey(), diagnostics.syslog), (sessionKey, primary.diagnostics.syslog)] {
             guard let syslog else { continue }
             note("syslog", key.field("diagnostics").field("syslog"), "output is not sent to \(syslog.network) \(syslog.address)")
+        }
+        for session in sessions + execs where session.key != primary.key && session.restart {
+            let isExec = !sessions.contains(session)
+            note("restart", VICKey.session(session.key, isExec: isExec).field("restart"), "only the container's own session is started again")
         }
         if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "no network is set up") }
         if primary.attach { note("attach", sessionKey.field("attach"), "there is no attach server") }

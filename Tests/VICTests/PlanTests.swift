@@ -62,7 +62,6 @@ struct PlanTests {
                 "guestinfo.vice./sessions|c1/cmd/Path"
             ),
             ([("guestinfo.vice./sessions|c1/stopSignal", "NOPE")], "guestinfo.vice./sessions|c1/stopSignal"),
-            ([("guestinfo.vice./sessions|c1/active", "false")], "guestinfo.vice./sessions|c1/active"),
             ([("guestinfo.vice./sessions", "")], "guestinfo.vice./sessions"),
             ([("guestinfo.vice./sessions", "a|b")], "guestinfo.vice./sessions"),
             ([("guestinfo.vice./common/id", "a b")], "guestinfo.vice./common/id"),
