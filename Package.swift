@@ -95,7 +95,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux",
+            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "VIC",
             .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -116,7 +116,7 @@ let testTargets: [Target] = [
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(
         name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: common),
+    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(

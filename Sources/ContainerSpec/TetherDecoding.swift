@@ -134,12 +134,17 @@ extension ControlSettings {
     fileprivate static func read(_ reader: ObjectReader) -> ControlSettings? {
         reader.refuseUnknown(["device"])
         guard let device = reader.absolutePath("device") else { return nil }
-        let parts = device.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        let isPlain = parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
-        if !isPlain || parts.count < 2 || !device.hasPrefix("/dev/") {
+        if !isDevice(device) {
             reader.report(.invalid, "device", "expected a serial line such as \"/dev/ttyS0\", found \(quoted(device))")
         }
         return ControlSettings(device: device)
+    }
+
+    /// Whether a path leads to something below /dev.
+    static func isDevice(_ path: String) -> Bool {
+        let parts = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let isPlain = parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+        return isPlain && parts.count >= 2 && path.hasPrefix("/dev/")
     }
 }
 

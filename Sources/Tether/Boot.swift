@@ -24,6 +24,7 @@ final class Boot {
     private var runtime: Runtime?
     /// nil where the configuration is not VIC's.
     private var vic: VICDialect?
+    private var kernelControl: ControlSettings?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64) {
@@ -65,6 +66,7 @@ final class Boot {
         detachStandardDescriptors()
         let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
         if kernel.debug { diagnostics.level = .debug }
+        kernelControl = kernel.control
         for word in kernel.notUnderstood { diagnostics.warning("kernel argument not understood: \(word)") }
         diagnostics.info("tether \(Boot.version) on Linux \(String(cString: clinux_kernel_release()))")
         let stops = try mapped { () throws(SyscallError) in try StopRequests() }
@@ -88,7 +90,8 @@ final class Boot {
     /// config: what to run.
     private func readConfiguration() throws(Failure) -> ContainerSpec {
         status.enter(.config)
-        let spec = try decodeConfiguration()
+        var spec = try decodeConfiguration()
+        spec.tether.control = spec.tether.control ?? kernelControl
         if spec.tether.debug { diagnostics.level = .debug }
         if let vic { diagnostics.debug("\(vic.fetched) of VIC's keys read") }
         status.id = spec.tether.id

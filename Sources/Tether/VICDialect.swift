@@ -72,7 +72,8 @@ final class VICDialect {
         for file in plan.files.all {
             spec.mounts.append(
                 ContainerMount(
-                    destination: "/etc/" + file.name, type: nil, source: "\(VICDialect.files)/\(file.name)", options: ["bind", "nosuid", "nodev"]))
+                    destination: "/etc/" + file.name, type: nil, source: "\(VICDialect.files)/\(file.name)",
+                    options: ["bind", "nosuid", "nodev"]))
         }
         return spec
     }
@@ -95,7 +96,9 @@ final class VICDialect {
         guard let plan, !isPrepared else { return }
         isPrepared = true
         // Elasticsearch, for one, does not start below it; and a guest that gets an address tells its neighbours.
-        for (name, value) in [("vm/max_map_count", "262144"), ("net/ipv4/conf/all/arp_notify", "1"), ("net/ipv4/conf/default/arp_notify", "1")] {
+        for (name, value) in [
+            ("vm/max_map_count", "262144"), ("net/ipv4/conf/all/arp_notify", "1"), ("net/ipv4/conf/default/arp_notify", "1"),
+        ] {
             do throws(SyscallError) { try Files.write(value, to: "/proc/sys/" + name) } catch { diagnostics.warning(error.description) }
         }
         do throws(SyscallError) {

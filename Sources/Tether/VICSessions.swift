@@ -90,7 +90,8 @@ final class VICSessions {
         case .failure(let failure):
             set(wanted.id, .over)
             fail(
-                wanted, VICResults.reason(
+                wanted,
+                VICResults.reason(
                     failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: process.cwd), failure.exitCode)
         }
     }
@@ -136,7 +137,8 @@ final class VICSessions {
         set(session.id, .over)
         stopping.removeAll { $0.id == session.id }
         fail(
-            process, VICResults.reason(
+            process,
+            VICResults.reason(
                 failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: process.process?.cwd ?? "/"),
             failure.exitCode)
     }

@@ -122,7 +122,9 @@ extension VICExecutorConfig {
         }
         for session in sessions + execs where session.key != primary.key && session.restart {
             let isExec = !sessions.contains(session)
-            note("restart", VICKey.session(session.key, isExec: isExec).field("restart"), "only the container's own session is started again")
+            note(
+                "restart", VICKey.session(session.key, isExec: isExec).field("restart"), "only the container's own session is started again"
+            )
         }
         if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "no network is set up") }
         if primary.attach { note("attach", sessionKey.field("attach"), "there is no attach server") }

@@ -52,7 +52,10 @@ struct VICLogTests {
         encoder.flushPartial(.stderr, into: &log)
         encoder.flushPartial(.stderr, into: &log)
         encoder.flushPartial(.stdout, into: &log)
-        let expected = [record(.stdout, "out more"), record(.stderr, "err", endsLine: false), record(.stdout, "last", endsLine: false, at: 1_500_000_001)]
+        let expected = [
+            record(.stdout, "out more"), record(.stderr, "err", endsLine: false),
+            record(.stdout, "last", endsLine: false, at: 1_500_000_001),
+        ]
         #expect(decode(log) == expected.map { .record($0) })
     }
 
