@@ -243,7 +243,9 @@ struct VICDecoder: VICFieldCoder {
         for name in names {
             let name = String(Substring(name))
             if name.isEmpty { return report(key, "an element has no name") }
-            if value.contains(where: { $0.key == name }) { return report(key, "the element \(Self.quoted(name)) is there twice") }
+            if value.contains(where: { key.element($0.key).field("").isSame(as: key.element(name).field("")) }) {
+                return report(key, "the element \(Self.quoted(name)) is there twice")
+            }
             let (issuesBefore, omittedBefore) = (issues.count, omitted)
             var element = Value()
             element.key = name

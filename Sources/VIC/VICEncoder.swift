@@ -22,6 +22,7 @@ extension VICExecutorConfig {
         var encoder = VICEncoder()
         var copy = self
         copy.fields(&encoder)
+        encoder.checkNames()
         if !encoder.issues.isEmpty { throw SpecError(issues: encoder.issues, omitted: encoder.omitted) }
         return encoder.keyValues
     }
@@ -33,6 +34,18 @@ struct VICEncoder: VICFieldCoder {
     private(set) var issues: [SpecIssue] = []
     private(set) var omitted = 0
     private var place = VICKey()
+
+    /// Names in maps that differ in case, or in what separates their parts, have the same keys.
+    mutating func checkNames() {
+        var names: Set<String> = []
+        for pair in keyValues where !names.insert(pair.key.lowercased()).inserted {
+            if issues.count < SpecError.limit {
+                issues.append(SpecIssue(.unsupported, pair.key, "two values have this key"))
+            } else {
+                omitted += 1
+            }
+        }
+    }
 
     private mutating func report(_ key: VICKey, _ problem: String) {
         if issues.count < SpecError.limit { issues.append(SpecIssue(.unsupported, key.name, problem)) } else { omitted += 1 }
@@ -131,14 +144,9 @@ struct VICEncoder: VICFieldCoder {
         }
         value.sort { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
         var names = ""
-        var written: [String] = []
         for element in value {
             let isPlain = !element.key.utf8.contains { $0 == UInt8(ascii: "|") || $0 == UInt8(ascii: "@") }
             if element.key.isEmpty || !isPlain { report(key, "\"\(element.key)\" cannot be an element's name") }
-            // Two names that differ in case, or in what separates their parts, have the same keys.
-            let name = key.element(element.key).field("").name.lowercased()
-            if written.contains(name) { report(key, "\"\(element.key)\" has the keys of another element") }
-            written.append(name)
             if element.problem != nil { report(key, "\"\(element.key)\" was not understood when it was read") }
             names += (names.isEmpty ? "" : "|") + element.key
             var copy = element

@@ -57,6 +57,12 @@ public struct VICKey: Equatable, Sendable {
         return key
     }
 
+    /// Whether the host takes them for the same: it does not look at upper and lower case.
+    public func isSame(as other: VICKey) -> Bool {
+        func folded(_ byte: UInt8) -> UInt8 { byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte }
+        return name.utf8.elementsEqual(other.name.utf8) { folded($0) == folded($1) }
+    }
+
     /// Where the values of this list are, separated by `|`.
     public var values: VICKey {
         var key = self

@@ -194,7 +194,9 @@ public struct ContainerRun {
         if report.drain == .deadline {
             log.warning("the container's output was cut off: something held its streams and did not stop writing")
         }
-        if !isRecord && outcome.session.hasEvents { log.warning("the session log has no exit record; this is the exit code of the status in guestinfo") }
+        if !isRecord && outcome.session.hasEvents {
+            log.warning("the session log has no exit record; this is the exit code of the status in guestinfo")
+        }
         // A container that never ran has no streams, and a status that reports a failure may not count them.
         if !isRecord, report.stdout == nil, report.stderr == nil { return code }
         let differences = outcome.session.differences(from: report)
