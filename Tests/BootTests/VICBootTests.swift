@@ -102,7 +102,7 @@ struct VICVM {
         maps=$(cat /proc/sys/vm/max_map_count)
         grep ^CapEff /proc/self/status
         for f in hosts hostname resolv.conf; do cat /etc/$f && echo changed >>/etc/$f; done
-        i=0; while [ $i -lt 600 ] && set -- /tmp/ended/* && [ $# -lt 12 ]; do sleep 0.1; i=$((i+1)); done
+        i=0; while [ $i -lt 600 ] && set -- /tmp/ended/* && [ $# -lt 13 ]; do sleep 0.1; i=$((i+1)); done
         cat /tmp/nobody /tmp/number /tmp/both /tmp/relative /tmp/args /tmp/made
         printf 'out '; printf 'err ' >&2; sleep 0.5; echo more; echo done >&2
         seq 5000; printf '%8192s\\n' x
@@ -110,8 +110,10 @@ struct VICVM {
         """
 
     private static func sessions() -> [VICSession] {
+        // They start with the container, which first makes the directory.
+        let ready = "until [ -e /tmp/ended/ready ]; do sleep 0.1; done"
         func note(_ id: String, _ script: String, _ change: @escaping (inout VICSession) -> Void = { _ in }) -> VICSession {
-            VICVM.session(id, ["sh", "-c", "\(script); code=$?; touch /tmp/ended/\(id); exit $code"], change)
+            VICVM.session(id, ["sh", "-c", "\(ready); \(script); code=$?; touch /tmp/ended/\(id); exit $code"], change)
         }
         let who = "echo $(id -u):$(id -g) home=$HOME"
         return [
@@ -123,7 +125,7 @@ struct VICVM {
             note("relative", "./echo relative >/tmp/relative") { $0.directory = "/bin" },
             note("made", "pwd >/tmp/made") { $0.directory = "/srv/not/there" },
             VICVM.session(
-                "args", ["sh", "-c", #"for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
+                "args", ["sh", "-c", ready + #"; for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
             note("code1", "exit 1"), note("code255", "sh -c 'exit 255'"), note("kill", "touch /tmp/ended/k; kill -KILL $$"),
             note("term", "touch /tmp/ended/t; kill -TERM $$"), note("segv", "touch /tmp/ended/s; kill -SEGV $$"),
             note("long", "touch /tmp/ended/long; sleep 1000"), VICVM.session("notthere", ["notthere"]),
@@ -140,7 +142,7 @@ struct VICVM {
     @Test("A1–A17, A22–A26, A38–A40, A64: sessions, users, paths, exit codes, the log")
     func sessions() throws {
         let id = String(repeating: "c0ffee00", count: 8)
-        var config = VICVM.config(id, ["sh", "-c", "mkdir -p /tmp/ended; chmod 777 /tmp/ended\n" + Self.script]) {
+        var config = VICVM.config(id, ["sh", "-c", "mkdir -p /tmp/ended; chmod 777 /tmp/ended; touch /tmp/ended/ready\n" + Self.script]) {
             $0.createTime = 1_500_000_001
         }
         config.hostname = "web-1"
@@ -233,5 +235,30 @@ struct VICVM {
         let arguments = try VM.arguments(scratch, rawConfig: nil, options: VICVM.options(keys))
         let refused = try VICVM(VM.collect(run(arguments), scratch), scratch)
         refused.expectFailure("c1", 125, "decode VIC's keys: \(key): expected true or false, found \"maybe\"")
+    }
+
+    @Test("a container that is started again says how often, and one that is stopped ends")
+    func restart() throws {
+        let script = "if [ -e /tmp/again ]; then trap 'exit 6' TERM; echo again; else touch /tmp/again; echo first; exit 5; fi; "
+            + "while :; do sleep 0.1; done"
+        let config = VICVM.config("c1", ["sh", "-c", script]) { $0.restart = true }
+        // The time over, the VM's power button is pressed.
+        let run = try VICVM.boot(options: ["--timeout", "25"], config)
+        #expect(run.vm.code == 124 && run.vm.out == "first\nagain\n", "\(run.vm.finished.errorText)")
+        #expect(run.result("c1", "diagnostics.resurrections") == "1" && run.result("c1", "started") == "true")
+        #expect(run.result("c1", "status") == "6" && run.result("c1", "detail.stoptime") != "0")
+    }
+
+    @Test("a crash of PID 1 is told to VIC, and leaves no garbage in its log")
+    func crash() throws {
+        // A container of VIC's has all rights: by the core pattern the kernel runs a program for it, outside of it.
+        let script = "echo alive; printf '\\174/run/rootfs/bin/busybox kill -SEGV 1' >/proc/sys/kernel/core_pattern; ulimit -c unlimited; "
+            + "sh -c 'kill -SEGV $$'; while :; do sleep 0.1; done"
+        let run = try VICVM.boot(VICVM.config("c1", ["sh", "-c", script]))
+        #expect(run.vm.code == 125 && run.vm.out == "alive\n", "\(run.vm.finished.errorText)\n\(run.vm.console.suffix(2000))")
+        #expect(run.vm.console.contains("tether crashed: SIGSEGV"))
+        #expect(run.vm.status["phase"] as? String == "failed" && run.vm.status["drain"] as? String == "crash")
+        #expect(run.result("c1", "started") == "true" && run.result("c1", "status") == "125" && run.result("c1", "detail.stoptime") != "0")
+        #expect(run.records.skipped == 0 && run.records.all.count == 1)
     }
 }
