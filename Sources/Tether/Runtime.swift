@@ -202,7 +202,7 @@ final class Runtime: EventHandler {
     }
 
     private func stopIfRequested() {
-        guard let reason = stops.reason, !lifecycle.isStopping else { return }
+        guard let reason = stops.reason, !lifecycle.stopping.isAsked else { return }
         lifecycle.stop(reason)
     }
 
