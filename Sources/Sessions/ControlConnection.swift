@@ -12,6 +12,8 @@ public final class ControlConnection: EventHandler, SessionClient {
     static let outputMark = 32 * 1024
     /// Queued bytes from which no request is read: whoever does not read answers gets no more of them.
     static let requestMark = 128 * 1024
+    /// How often the socket is read in one turn: a client that always has something to say must not keep the others waiting.
+    static let readsAtOnce = 16
     /// The most output in one message.
     public static let pieceSize = 16 * 1024
 
@@ -100,7 +102,7 @@ public final class ControlConnection: EventHandler, SessionClient {
 
     private func read() {
         if isClosed || isEnding { return }
-        while pending < ControlConnection.requestMark {
+        for _ in 0..<ControlConnection.readsAtOnce where pending < ControlConnection.requestMark {
             var failure: SyscallError?
             var count: Int? = nil
             withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { buffer in
@@ -126,6 +128,7 @@ public final class ControlConnection: EventHandler, SessionClient {
                 guard let frame = try decoder.next(ClientMessage.self) else { return }
                 switch frame {
                 case .message(let message): handle(message)
+                case .unknown where !isGreeted: return end("the first message was not hello")
                 case .unknown(let type, let tag):
                     refuse(tag, .unsupported, "take a message", "of type \(type)", "version \(ControlProtocol.version) does not have it")
                 }

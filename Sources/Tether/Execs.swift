@@ -11,6 +11,8 @@ import Sessions
 final class Execs {
     /// Exec sessions that have ended and are kept so that a client can still ask how.
     private static let keptEnded = 64
+    /// The most output of theirs that is kept, in bytes, whatever the rings' size.
+    private static let keptBytes = 8 << 20
 
     private let runtime: Runtime
     private(set) var all: [Exec] = []
@@ -106,13 +108,22 @@ final class Execs {
         if exec.purpose == .health {
             all.removeAll { $0 === exec }
         } else {
-            while all.count(where: { $0.session.state == .ended }) > Execs.keptEnded,
+            while isKeepingTooMuch,
                 let oldest = all.firstIndex(where: { $0.session.state == .ended && $0.session.attachments.isEmpty })
             {
                 all.remove(at: oldest)
             }
         }
         runtime.control.sessionsChanged()
+    }
+
+    private var isKeepingTooMuch: Bool {
+        var (count, bytes) = (0, 0)
+        for exec in all where exec.session.state == .ended {
+            count += 1
+            bytes &+= exec.session.keptBytes
+        }
+        return count > Execs.keptEnded || count > 1 && bytes > Execs.keptBytes
     }
 
     /// Drops what is known of an ended one.
