@@ -42,7 +42,11 @@ final class ControlServer: ControlService {
     /// - Returns: whether it was the helper.
     func reaped(_ child: Children.Ended) -> Bool { helper?.reaped(child) ?? false }
 
-    var nextDeadline: Int64? { helper?.nextDeadline }
+    var nextDeadline: Int64? {
+        var next = helper?.nextDeadline
+        for connection in connections { next = next.earlier(connection.nextDeadline) }
+        return next
+    }
 
     func turnEnded(_ now: Int64) {
         if let socket = helper?.startIfDue(now) {

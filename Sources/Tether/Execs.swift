@@ -14,6 +14,9 @@ final class Execs {
     /// The most output of theirs that is kept, in bytes, whatever the rings' size.
     private static let keptBytes = 8 << 20
 
+    /// Processes that an ended session has left which are moved in one turn.
+    private static let movedAtOnce = 256
+
     private let runtime: Runtime
     private(set) var all: [Exec] = []
     private var made: UInt64 = 0
@@ -132,7 +135,7 @@ final class Execs {
     /// What the process left behind lives on in the container, as it does with Docker; its group goes.
     private func leaveGroup(_ group: Cgroup) {
         if let main = runtime.lifecycle.group, let left = try? group.processes() {
-            for pid in left { try? main.add(pid) }
+            for pid in left.prefix(Execs.movedAtOnce) { try? main.add(pid) }
         }
         remove(group)
     }

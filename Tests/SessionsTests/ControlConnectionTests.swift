@@ -261,7 +261,7 @@ import Testing
         _ = try client.wait(seconds: 1) { false }
         #expect(client.pending > 0)
         client.isAsleep = false
-        #expect(try client.wait { client.has(.done(tag: 60_000)) })
+        #expect(try client.wait { client.messages.last == .done(tag: 60_000) })
     }
 
     @Test("a gigabyte through standard input and output of one process at once")
