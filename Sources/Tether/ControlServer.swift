@@ -64,12 +64,13 @@ final class ControlServer: ControlService {
     }
 
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.
-    func close(_ cause: String) {
+    /// - Parameter whoeverFollows: also those that wait for the end of a session.
+    func close(_ cause: String, whoeverFollows: Bool) {
         helper?.isWanted = false
         let patience = runtime.spec.tether.sessions.slowClientSeconds &* 1000
         let now = Clock.monotonic()
         for connection in connections {
-            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
+            if connection.isIdle || whoeverFollows { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
         }
     }
 

@@ -80,8 +80,10 @@ final class Runtime: EventHandler {
     /// Gives the clients what is still theirs. For as long as they take it, and no longer than the output may be drained.
     func linger() {
         let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
+        // A process that SIGKILL has not ended will not end now: who follows it is not kept waiting for that.
+        let lastWords = Deadline.after(milliseconds: spec.tether.sessions.slowClientSeconds &* 1000)
         while !control.isClosed && !deadline.hasPassed {
-            control.close("the VM powers off")
+            control.close("the VM powers off", whoeverFollows: execs.running > 0 && lastWords.hasPassed)
             do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch {
                 return diagnostics.warning(error.description)
             }
