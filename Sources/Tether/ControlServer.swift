@@ -12,8 +12,6 @@ final class ControlServer: ControlService {
     private(set) var connections: [ControlConnection] = []
     private let helper: Helper?
     private var sessionsHaveChanged = false
-    /// How long, at the end, a client may take nothing of what waits for it, in milliseconds.
-    private static let stall: Int64 = 2000
 
     init(_ runtime: Runtime) {
         self.runtime = runtime
@@ -44,7 +42,11 @@ final class ControlServer: ControlService {
     /// - Returns: whether it was the helper.
     func reaped(_ child: Children.Ended) -> Bool { helper?.reaped(child) ?? false }
 
-    var nextDeadline: Int64? { helper?.nextDeadline }
+    var nextDeadline: Int64? {
+        var next = helper?.nextDeadline
+        for connection in connections { next = next.earlier(connection.nextDeadline) }
+        return next
+    }
 
     func turnEnded(_ now: Int64) {
         if let socket = helper?.startIfDue(now) {
@@ -62,11 +64,13 @@ final class ControlServer: ControlService {
     }
 
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.
-    func close(_ cause: String) {
+    /// - Parameter whoeverFollows: also those that wait for the end of a session.
+    func close(_ cause: String, whoeverFollows: Bool) {
         helper?.isWanted = false
+        let patience = runtime.spec.tether.sessions.slowClientSeconds &* 1000
         let now = Clock.monotonic()
         for connection in connections {
-            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(ControlServer.stall, now) }
+            if connection.isIdle || whoeverFollows { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
         }
     }
 

@@ -48,6 +48,10 @@ final class Lifecycle: EventHandler, SessionOwner {
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
     private(set) var filter: SyscallFilter?
+    /// The configuration that the container was started with; what is read anew meanwhile holds from the next start on.
+    private(set) var launched: ContainerSpec
+    /// What ``filter`` was made of.
+    private var filtered: (profile: SeccompProfile, bounding: UInt64)?
     var restart: RestartTracker
 
     private var compilation: SeccompCompilation?
@@ -63,17 +67,15 @@ final class Lifecycle: EventHandler, SessionOwner {
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
-    private var trouble: FailureReport?
+    var trouble: FailureReport?
 
-    // Stopping.
-    private(set) var isStopping = false
-    private var killAt: Int64?
-    private(set) var wasKilled = false
-    private var giveUpAt: Int64?
+    /// How far a stop has come.
+    var stopping = Stopping()
 
     init(_ runtime: Runtime, session: Session) {
         self.runtime = runtime
         self.session = session
+        launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
         session.owner = self
     }
@@ -83,13 +85,20 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     // MARK: Starting
 
-    /// Begins with the first start.
+    /// Begins with a start: the first, or a further one.
     func begin() {
+        stage = .preparing
+        launched = spec
         runtime.status.enter(.launching)
-        guard let profile = spec.seccomp else { return startContainer() }
+        let bounding = launched.process.capabilities.bounding
+        guard let profile = launched.seccomp else {
+            filter = nil
+            filtered = nil
+            return startContainer()
+        }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startContainer() }
         do throws(SeccompError) {
-            compilation = try SeccompCompilation(
-                profile, for: SeccompTarget(boundingCapabilities: spec.process.capabilities.bounding))
+            compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
         } catch {
             fail(Failure(error.operation, error.object, error.cause))
@@ -105,6 +114,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
+            filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
             startContainer()
         } catch {
             compilation = nil
@@ -133,12 +143,15 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .launching
         runtime.status.enter(.launching)
         saveRecoveryState(.launching, nil, 0)
-        let process = spec.process
+        let process = launched.process
+        session.args = Runtime.bounded(process.args)
+        session.mayTakeInput = process.terminal || launched.tether.stdin != .none
+        session.endsInputWithClient = launched.tether.stdin == .once
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
+            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none), filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(spec, root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -164,9 +177,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     private func started(_ container: RunningContainer) {
         self.container = container
         stage = .running
-        wasKilled = false
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         startedAt = Clock.monotonic()
         session.begin(container.process)
         let time = Timestamp(nanoseconds: session.startedAt)
@@ -174,13 +185,13 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.pid = container.process.processID
         runtime.status.startedAt = time
         runtime.log.event(
-            .start(id: spec.tether.id, pid: container.process.processID, args: Runtime.bounded(spec.process.args), startedAt: time))
+            .start(id: spec.tether.id, pid: container.process.processID, args: session.args, startedAt: time))
         runtime.status.enter(.running)
         poststart = container.poststart()
         if poststart != nil { stepPoststart() }
         runtime.containerStarted()
         // A stop that was asked for while the last step of the start was under way.
-        if isStopping { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
+        if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
     private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
@@ -190,6 +201,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         state.logFormat = spec.tether.log.format
         state.vicSession = runtime.status.vic?.session ?? ""
         state.save()
+    }
+
+    /// The configuration was read anew.
+    func configurationChanged() {
+        restart.policy = spec.tether.restart
+        if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 
     private func stepPoststart() {
@@ -213,10 +230,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         return true
     }
 
-    private func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
+    func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
         ranFor = Clock.monotonic() &- startedAt
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         // The group was made for this run, so what it has counted happened in this run.
         let killed = (try? group?.memoryEvents())??.oomKill ?? 0
         runtime.setFrozen(false)
@@ -250,7 +266,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
         endDeadline = nil
-        poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
+        poststop = HookRun.poststop(launched, root: Shutdown.rootfs)
         if poststop == nil { decide() } else { stepPoststop() }
     }
 
@@ -271,7 +287,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         container = nil
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
-        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: isStopping)
+        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
         var record = ExitRecord(result, restarts: before)
         record.id = spec.tether.id
         record.error = trouble
@@ -289,7 +305,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func fail(_ failure: Failure) {
         // A stop while the container was being started again ends it as its last run did.
-        if isStopping, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
+        if stopping.isAsked, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
     }
 
     /// How the run before ended, when the container is being started again.
@@ -300,71 +316,27 @@ final class Lifecycle: EventHandler, SessionOwner {
         return record
     }
 
+    /// A stop ends a start that is under way, or the wait for one.
+    func abandonStart() {
+        let cause = "stopped before it started"
+        switch stage {
+        case .preparing, .clearing:
+            compilation = nil
+            stepper.pause(runtime.loop)
+            fail(Failure("start", spec.tether.id, cause))
+        case .launching:
+            launch?.cancel(cause)
+            stepLaunch()
+        case .resting: if let lastRecord { over(.ended(lastRecord)) }
+        case .running, .ending, .over: break
+        }
+    }
+
     private func over(_ outcome: Outcome) {
         stage = .over
         self.outcome = outcome
         launch = nil
         session.finish()
-    }
-
-    // MARK: Stopping
-
-    /// Someone wants the container to end.
-    /// - Parameters: what is not given is as configured.
-    func stop(_ reason: String, signal: Signal? = nil, timeoutMilliseconds: Int64? = nil) {
-        let signal = signal ?? spec.tether.stop.signal
-        let timeout = timeoutMilliseconds ?? spec.tether.stop.timeoutSeconds &* 1000
-        let again = isStopping
-        isStopping = true
-        switch stage {
-        case .preparing, .clearing:
-            compilation = nil
-            stepper.pause(runtime.loop)
-            fail(Failure("start", spec.tether.id, "stopped before it started"))
-        case .launching:
-            launch?.cancel("stopped before it started")
-            stepLaunch()
-        case .resting:
-            runtime.diagnostics.info("stop asked by \(reason): not starting again")
-            if let lastRecord { over(.ended(lastRecord)) }
-        case .running where session.state == .running:
-            runtime.diagnostics.info("stop asked by \(reason): sending \(signal.name), then waiting \(timeout) ms")
-            if !again {
-                runtime.status.enter(.stopping)
-                runtime.control.notify(.stopping)
-            }
-            signalStop(signal, timeout)
-        case .running, .ending, .over: break
-        }
-    }
-
-    private func signalStop(_ signal: Signal, _ timeout: Int64) {
-        // A frozen process would take the signal only when it is thawed.
-        runtime.setFrozen(false)
-        container?.process.signal(signal)
-        let due = Clock.monotonic() &+ timeout &* 1_000_000
-        // A second request may shorten the wait, not lengthen it.
-        killAt = min(killAt ?? due, due)
-    }
-
-    private func kill() {
-        runtime.diagnostics.warning("still running after the grace period: killing it")
-        wasKilled = true
-        killAt = nil
-        giveUpAt = Clock.monotonic() &+ Lifecycle.killPatience &* 1_000_000
-        container?.process.signal(.kill)
-        container?.killNamespaces()
-        do throws(CgroupError) { try runtime.groups.container.kill() } catch { runtime.diagnostics.warning(error.description) }
-    }
-
-    /// Even SIGKILL did not end it: it hangs in the kernel, and waiting longer helps nobody.
-    private func giveUp() {
-        giveUpAt = nil
-        let pid = container?.process.processID ?? 0
-        let cause = "it has not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL"
-        runtime.diagnostics.error("end pid \(pid): \(cause)")
-        trouble = FailureReport(phase: .stopping, operation: "end", object: "pid \(pid)", cause: cause)
-        processEnded(ProcessEnd(waitStatus: SIGKILL), ResourceUsage())
     }
 
     // MARK: Events and deadlines
@@ -386,7 +358,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
-        case .running: next = killAt.earlier(giveUpAt).earlier(poststart?.deadline.nanoseconds)
+        case .running: next = stopping.next.earlier(poststart?.deadline.nanoseconds)
         case .ending: next = poststop?.deadline.nanoseconds ?? (Clock.monotonic() &+ 5_000_000)
         case .resting: next = restAfter
         case .over: break
@@ -400,13 +372,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:
-            if let killAt, killAt <= now { kill() }
-            if let giveUpAt, giveUpAt <= now { giveUp() }
+            checkStop(now)
             if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
         case .ending:
             endOthers()
             if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
-        case .resting: if restAfter <= now { startContainer() }
+        case .resting: if restAfter <= now { begin() }
         case .over: break
         }
     }
