@@ -56,6 +56,8 @@ final class VICSessions {
                     fail(wanted, "configuration of \(wanted.id): \(problem)", 125)
                 } else if wanted.isActive {
                     set(wanted.id, .waiting(wanted))
+                } else {
+                    states.removeAll { $0.id == wanted.id }
                 }
             case .starting(let process), .running(let process):
                 if !wanted.isActive { stop(process) }

@@ -125,7 +125,8 @@ struct VICVM {
             note("relative", "./echo relative >/tmp/relative") { $0.directory = "/bin" },
             note("made", "pwd >/tmp/made") { $0.directory = "/srv/not/there" },
             VICVM.session(
-                "args", ["sh", "-c", ready + #"; for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
+                "args",
+                ["sh", "-c", ready + #"; for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
             note("code1", "sh -c 'exit 1'"), note("code255", "sh -c 'exit 255'"), note("kill", "touch /tmp/ended/k; kill -KILL $$"),
             note("term", "touch /tmp/ended/t; kill -TERM $$"), note("segv", "touch /tmp/ended/s; kill -SEGV $$"),
             note("long", "touch /tmp/ended/long; sleep 1000"), VICVM.session("notthere", ["notthere"]),
@@ -239,7 +240,8 @@ struct VICVM {
 
     @Test("a container that is started again says how often, and one that is stopped ends")
     func restart() throws {
-        let script = "if [ -e /tmp/again ]; then trap 'exit 6' TERM; echo again; else touch /tmp/again; echo first; exit 5; fi; "
+        let script =
+            "if [ -e /tmp/again ]; then trap 'exit 6' TERM; echo again; else touch /tmp/again; echo first; exit 5; fi; "
             + "while :; do sleep 0.1; done"
         let config = VICVM.config("c1", ["sh", "-c", script]) { $0.restart = true }
         // The time over, the VM's power button is pressed.
@@ -252,7 +254,8 @@ struct VICVM {
     @Test("a crash of PID 1 is told to VIC, and leaves no garbage in its log")
     func crash() throws {
         // A container of VIC's has all rights: by the core pattern the kernel runs a program for it, outside of it.
-        let script = "echo alive; printf '\\174/run/rootfs/bin/busybox kill -SEGV 1' >/proc/sys/kernel/core_pattern; ulimit -c unlimited; "
+        let script =
+            "echo alive; printf '\\174/run/rootfs/bin/busybox kill -SEGV 1' >/proc/sys/kernel/core_pattern; ulimit -c unlimited; "
             + "sh -c 'kill -SEGV $$'; while :; do sleep 0.1; done"
         let run = try VICVM.boot(VICVM.config("c1", ["sh", "-c", script]))
         #expect(run.vm.code == 125 && run.vm.out == "alive\n", "\(run.vm.finished.errorText)\n\(run.vm.console.suffix(2000))")
