@@ -101,9 +101,10 @@ extension SessionSettings {
     fileprivate mutating func decode(_ reader: ObjectReader) {
         ringKiB = reader.integer("ringKiB", 4...16_384) ?? ringKiB
         slowClient = reader.choice("slowClient", [("detach", SlowClient.detach), ("block", .block)]) ?? slowClient
+        slowClientSeconds = reader.integer("slowClientSeconds", 1...3600) ?? slowClientSeconds
         maxSessions = reader.integer("maxSessions", 1...256) ?? maxSessions
         maxClients = reader.integer("maxClients", 1...64) ?? maxClients
-        reader.refuseUnknown(["ringKiB", "slowClient", "maxSessions", "maxClients"])
+        reader.refuseUnknown(["ringKiB", "slowClient", "slowClientSeconds", "maxSessions", "maxClients"])
     }
 }
 

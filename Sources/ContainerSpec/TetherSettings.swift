@@ -99,6 +99,8 @@ public struct SessionSettings: Equatable, Sendable {
     public var ringKiB: Int64 = 64
     /// `slowClient`.
     public var slowClient = SlowClient.detach
+    /// `slowClientSeconds`, 1…3600: how long a client may take nothing while it is waited for, before it is cut off.
+    public var slowClientSeconds: Int64 = 2
     /// `maxSessions`, 1…256: sessions at the same time, that of the container process included.
     public var maxSessions: Int64 = 64
     /// `maxClients`, 1…64: clients attached at the same time, to all sessions together.

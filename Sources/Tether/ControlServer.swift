@@ -12,8 +12,6 @@ final class ControlServer: ControlService {
     private(set) var connections: [ControlConnection] = []
     private let helper: Helper?
     private var sessionsHaveChanged = false
-    /// How long, at the end, a client may take nothing of what waits for it, in milliseconds.
-    private static let stall: Int64 = 2000
 
     init(_ runtime: Runtime) {
         self.runtime = runtime
@@ -64,9 +62,10 @@ final class ControlServer: ControlService {
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.
     func close(_ cause: String) {
         helper?.isWanted = false
+        let patience = runtime.spec.tether.sessions.slowClientSeconds &* 1000
         let now = Clock.monotonic()
         for connection in connections {
-            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(ControlServer.stall, now) }
+            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
         }
     }
 

@@ -63,13 +63,10 @@ final class Lifecycle: EventHandler, SessionOwner {
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
-    private var trouble: FailureReport?
+    var trouble: FailureReport?
 
-    // Stopping.
-    private(set) var isStopping = false
-    private var killAt: Int64?
-    private(set) var wasKilled = false
-    private var giveUpAt: Int64?
+    /// How far a stop has come.
+    var stopping = Stopping()
 
     init(_ runtime: Runtime, session: Session) {
         self.runtime = runtime
@@ -164,9 +161,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     private func started(_ container: RunningContainer) {
         self.container = container
         stage = .running
-        wasKilled = false
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         startedAt = Clock.monotonic()
         session.begin(container.process)
         let time = Timestamp(nanoseconds: session.startedAt)
@@ -180,7 +175,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         if poststart != nil { stepPoststart() }
         runtime.containerStarted()
         // A stop that was asked for while the last step of the start was under way.
-        if isStopping { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
+        if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
     private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
@@ -211,10 +206,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         return true
     }
 
-    private func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
+    func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
         ranFor = Clock.monotonic() &- startedAt
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         // The group was made for this run, so what it has counted happened in this run.
         let killed = (try? group?.memoryEvents())??.oomKill ?? 0
         runtime.setFrozen(false)
@@ -269,7 +263,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         container = nil
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
-        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: isStopping)
+        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
         var record = ExitRecord(result, restarts: before)
         record.id = spec.tether.id
         record.error = trouble
@@ -287,7 +281,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func fail(_ failure: Failure) {
         // A stop while the container was being started again ends it as its last run did.
-        if isStopping, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
+        if stopping.isAsked, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
     }
 
     /// How the run before ended, when the container is being started again.
@@ -298,71 +292,27 @@ final class Lifecycle: EventHandler, SessionOwner {
         return record
     }
 
+    /// A stop ends a start that is under way, or the wait for one.
+    func abandonStart() {
+        let cause = "stopped before it started"
+        switch stage {
+        case .preparing, .clearing:
+            compilation = nil
+            stepper.pause(runtime.loop)
+            fail(Failure("start", spec.tether.id, cause))
+        case .launching:
+            launch?.cancel(cause)
+            stepLaunch()
+        case .resting: if let lastRecord { over(.ended(lastRecord)) }
+        case .running, .ending, .over: break
+        }
+    }
+
     private func over(_ outcome: Outcome) {
         stage = .over
         self.outcome = outcome
         launch = nil
         session.finish()
-    }
-
-    // MARK: Stopping
-
-    /// Someone wants the container to end.
-    /// - Parameters: what is not given is as configured.
-    func stop(_ reason: String, signal: Signal? = nil, timeoutMilliseconds: Int64? = nil) {
-        let signal = signal ?? spec.tether.stop.signal
-        let timeout = timeoutMilliseconds ?? spec.tether.stop.timeoutSeconds &* 1000
-        let again = isStopping
-        isStopping = true
-        switch stage {
-        case .preparing, .clearing:
-            compilation = nil
-            stepper.pause(runtime.loop)
-            fail(Failure("start", spec.tether.id, "stopped before it started"))
-        case .launching:
-            launch?.cancel("stopped before it started")
-            stepLaunch()
-        case .resting:
-            runtime.diagnostics.info("stop asked by \(reason): not starting again")
-            if let lastRecord { over(.ended(lastRecord)) }
-        case .running where session.state == .running:
-            runtime.diagnostics.info("stop asked by \(reason): sending \(signal.name), then waiting \(timeout) ms")
-            if !again {
-                runtime.status.enter(.stopping)
-                runtime.control.notify(.stopping)
-            }
-            signalStop(signal, timeout)
-        case .running, .ending, .over: break
-        }
-    }
-
-    private func signalStop(_ signal: Signal, _ timeout: Int64) {
-        // A frozen process would take the signal only when it is thawed.
-        runtime.setFrozen(false)
-        container?.process.signal(signal)
-        let due = Clock.monotonic() &+ timeout &* 1_000_000
-        // A second request may shorten the wait, not lengthen it.
-        killAt = min(killAt ?? due, due)
-    }
-
-    private func kill() {
-        runtime.diagnostics.warning("still running after the grace period: killing it")
-        wasKilled = true
-        killAt = nil
-        giveUpAt = Clock.monotonic() &+ Lifecycle.killPatience &* 1_000_000
-        container?.process.signal(.kill)
-        container?.killNamespaces()
-        do throws(CgroupError) { try runtime.groups.container.kill() } catch { runtime.diagnostics.warning(error.description) }
-    }
-
-    /// Even SIGKILL did not end it: it hangs in the kernel, and waiting longer helps nobody.
-    private func giveUp() {
-        giveUpAt = nil
-        let pid = container?.process.processID ?? 0
-        let cause = "it has not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL"
-        runtime.diagnostics.error("end pid \(pid): \(cause)")
-        trouble = FailureReport(phase: .stopping, operation: "end", object: "pid \(pid)", cause: cause)
-        processEnded(ProcessEnd(waitStatus: SIGKILL), ResourceUsage())
     }
 
     // MARK: Events and deadlines
@@ -384,7 +334,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
-        case .running: next = killAt.earlier(giveUpAt).earlier(poststart?.deadline.nanoseconds)
+        case .running: next = stopping.next.earlier(poststart?.deadline.nanoseconds)
         case .ending: next = poststop?.deadline.nanoseconds ?? (Clock.monotonic() &+ 5_000_000)
         case .resting: next = restAfter
         case .over: break
@@ -398,8 +348,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:
-            if let killAt, killAt <= now { kill() }
-            if let giveUpAt, giveUpAt <= now { giveUp() }
+            checkStop(now)
             if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
         case .ending:
             endOthers()

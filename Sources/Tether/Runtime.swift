@@ -109,6 +109,7 @@ final class Runtime: EventHandler {
         var limits = SessionLimits()
         limits.ringCapacity = Int(clamping: spec.tether.sessions.ringKiB &* 1024)
         limits.slowClient = spec.tether.sessions.slowClient == .block ? .block : .detach
+        limits.stallMilliseconds = spec.tether.sessions.slowClientSeconds &* 1000
         limits.drainGrace = spec.tether.drain.graceMilliseconds
         limits.drainDeadline = spec.tether.drain.deadlineSeconds &* 1000
         return Session(
@@ -202,7 +203,7 @@ final class Runtime: EventHandler {
     }
 
     private func stopIfRequested() {
-        guard let reason = stops.reason, !lifecycle.isStopping else { return }
+        guard let reason = stops.reason, !lifecycle.stopping.isAsked else { return }
         lifecycle.stop(reason)
     }
 

@@ -9,6 +9,7 @@ import Testing
         #expect(tether == TetherSettings() && tether.stdin == .none && tether.restart == .no && tether.healthCheck == nil)
         #expect(tether.control == nil)
         #expect(tether.sessions.ringKiB == 64 && tether.sessions.slowClient == .detach && tether.sessions.maxSessions == 64)
+        #expect(tether.sessions.slowClientSeconds == 2)
         #expect(tether.sessions.maxClients == 16 && tether.memoryReserveKiB == nil)
     }
 
@@ -16,16 +17,20 @@ import Testing
         let tether = try read(
             #"""
             "stdin": "once", "memoryReserveKiB": 4096,
-            "sessions": {"ringKiB": 16384, "slowClient": "block", "maxSessions": 256, "maxClients": 64}
+            "sessions": {"ringKiB": 16384, "slowClient": "block", "slowClientSeconds": 3600, "maxSessions": 256,
+                "maxClients": 64}
             """#)
         #expect(tether.stdin == .once && tether.sessions.ringKiB == 16_384 && tether.sessions.slowClient == .block)
+        #expect(tether.sessions.slowClientSeconds == 3600)
         #expect(tether.sessions.maxSessions == 256 && tether.sessions.maxClients == 64 && tether.memoryReserveKiB == 4096)
         let least =
             try read(
                 #"""
                 "stdin": "open", "memoryReserveKiB": 16777216,
-                "sessions": {"ringKiB": 4, "slowClient": "detach", "maxSessions": 1, "maxClients": 1}
+                "sessions": {"ringKiB": 4, "slowClient": "detach", "slowClientSeconds": 1, "maxSessions": 1,
+                "maxClients": 1}
                 """#)
+        #expect(least.sessions.slowClientSeconds == 1)
         #expect(least.stdin == .open && least.sessions.ringKiB == 4 && least.sessions.maxSessions == 1 && least.sessions.maxClients == 1)
         #expect(try read(#""stdin": "none""#).stdin == .none)
         #expect(try read(#""control": {"device": "/dev/ttyS0"}"#).control?.device == "/dev/ttyS0")
@@ -93,6 +98,9 @@ import Testing
         (#""stdin": "yes""#, "stdin"), (#""stdin": true"#, "stdin"), (#""sessions": {"ringKiB": 3}"#, "sessions.ringKiB"),
         (#""sessions": {"ringKiB": 16385}"#, "sessions.ringKiB"),
         (#""sessions": {"slowClient": "drop"}"#, "sessions.slowClient"), (#""sessions": {"maxSessions": 0}"#, "sessions.maxSessions"),
+        (#""sessions": {"slowClientSeconds": 0}"#, "sessions.slowClientSeconds"),
+        (#""sessions": {"slowClientSeconds": 3601}"#, "sessions.slowClientSeconds"),
+        (#""sessions": {"slowClientSeconds": "2"}"#, "sessions.slowClientSeconds"),
         (#""sessions": {"maxSessions": 257}"#, "sessions.maxSessions"), (#""sessions": {"maxClients": 0}"#, "sessions.maxClients"),
         (#""sessions": {"maxClients": 65}"#, "sessions.maxClients"), (#""sessions": {"x": 1}"#, "sessions.x"),
         (#""restart": 1"#, "restart"),
