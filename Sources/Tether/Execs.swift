@@ -60,7 +60,8 @@ final class Execs {
         made &+= 1
         let id = name.isEmpty ? "exec-\(made)" : name
         let session = runtime.makeSession(
-            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal, endsInputWithClient: true, log: nil)
+            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
+            wantsTerminal: process.terminal, endsInputWithClient: true, log: nil)
         let group: Cgroup
         do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
             return refuse(.failed, error.description)

@@ -15,6 +15,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     enum Stage {
         /// Compiles the seccomp profile.
         case preparing
+        /// Waits for a client to attach.
+        case held
         /// Waits for the last process of the run before to be gone.
         case clearing
         case launching
@@ -60,6 +62,11 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// When the sessions beside the container process have to have ended; nil once that is settled.
     private var endDeadline: Deadline?
     private var restAfter: Int64 = 0
+    /// When a container that waits for a client is started without one; nil waits for ever.
+    private var heldUntil: Int64?
+    private var isReleased = false
+    /// What a client said of the terminal before there was one.
+    private var consoleSize: ConsoleSize?
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
@@ -83,7 +90,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Begins with the first start.
     func begin() {
         runtime.status.enter(.launching)
-        guard let profile = spec.seccomp else { return startContainer() }
+        guard let profile = spec.seccomp else { return hold() }
         do throws(SeccompError) {
             compilation = try SeccompCompilation(
                 profile, for: SeccompTarget(boundingCapabilities: spec.process.capabilities.bounding))
@@ -102,12 +109,45 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
-            startContainer()
+            hold()
         } catch {
             compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
         }
     }
+
+    /// Starts the container, or waits for a client to attach where the configuration says so. A container that is started again
+    /// does not wait again.
+    private func hold() {
+        guard let attach = spec.tether.attach, attach.waits, !isReleased else { return startContainer() }
+        stage = .held
+        if attach.waitTimeoutSeconds > 0 { heldUntil = Clock.monotonic() &+ attach.waitTimeoutSeconds &* 1_000_000_000 }
+        saveRecoveryState(.launching, nil, 0)
+        runtime.status.isWaiting = true
+        runtime.status.publish()
+        runtime.diagnostics.info("waiting for a client to attach")
+        // Nothing else has to wait.
+        runtime.loadDrivers()
+    }
+
+    /// A client wants the process to be started.
+    /// - Returns: false when it is too late.
+    func release() -> Bool {
+        if stage == .over { return false }
+        isReleased = true
+        if stage == .held { startHeld("a client attached") }
+        return true
+    }
+
+    private func startHeld(_ why: String) {
+        heldUntil = nil
+        runtime.status.isWaiting = false
+        runtime.diagnostics.info("\(why): starting the container")
+        startContainer()
+    }
+
+    /// The size of a terminal whose process is still to be started.
+    func setConsoleSize(rows: UInt16, columns: UInt16) { consoleSize = ConsoleSize(rows: rows, columns: columns) }
 
     /// Starts the process, once nothing is left of a run before.
     private func startContainer() {
@@ -133,7 +173,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         let process = spec.process
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
+            streams: process.terminal ? .terminal(consoleSize ?? process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
         do throws(LaunchError) {
             launch = try ContainerLaunch.start(spec, root: Shutdown.rootfs, placement: placement)
             stepLaunch()
@@ -300,6 +340,9 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             stepper.pause(runtime.loop)
             fail(Failure("start", spec.tether.id, cause))
+        case .held:
+            runtime.status.isWaiting = false
+            fail(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
         case .launching:
             launch?.cancel(cause)
             stepLaunch()
@@ -312,7 +355,14 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
-        session.finish()
+        // Clients are told why there was no process.
+        if case .failed(let failure) = outcome, session.result == nil {
+            session.fail(
+                RequestFailure(
+                    .launchFailed, exitCode: failure.exitCode, operation: failure.operation, object: failure.object, cause: failure.cause))
+        } else {
+            session.finish()
+        }
     }
 
     // MARK: Events and deadlines
@@ -331,6 +381,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         var next: Int64?
         switch stage {
         case .preparing: next = compilation?.deadline.nanoseconds
+        case .held: next = heldUntil
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
@@ -345,6 +396,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     func checkDeadlines(_ now: Int64) {
         switch stage {
         case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .held: if let heldUntil, heldUntil <= now { startHeld("no client attached in time") }
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:

@@ -104,7 +104,8 @@ final class Runtime: EventHandler {
     // MARK: Sessions
 
     func makeSession(
-        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, endsInputWithClient: Bool, log: (any OutputLog)?
+        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, wantsTerminal: Bool, endsInputWithClient: Bool,
+        log: (any OutputLog)?
     ) -> Session {
         var limits = SessionLimits()
         limits.ringCapacity = Int(clamping: spec.tether.sessions.ringKiB &* 1024)
@@ -114,13 +115,14 @@ final class Runtime: EventHandler {
         limits.drainDeadline = spec.tether.drain.deadlineSeconds &* 1000
         return Session(
             id: id, kind: kind, args: Runtime.bounded(args), limits: limits, mayTakeInput: mayTakeInput,
-            endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+            wantsTerminal: wantsTerminal, endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
     }
 
     private func makePrimarySession() -> Session {
         makeSession(
             id: spec.tether.id, kind: .primary, args: spec.process.args,
-            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, endsInputWithClient: spec.tether.stdin == .once, log: log)
+            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, wantsTerminal: spec.process.terminal,
+            endsInputWithClient: spec.tether.stdin == .once, log: log)
     }
 
     // MARK: What the parts tell each other
@@ -128,13 +130,16 @@ final class Runtime: EventHandler {
     func containerStarted() {
         // What the start took is not needed again soon.
         clinux_release_free_memory()
-        // Only now, beside the container: it does not wait for drivers that it may never need.
-        if drivers == nil {
-            drivers = HardwareDrivers(modules, diagnostics)
-            watchDrivers()
-        }
+        loadDrivers()
         health.containerStarted()
         control.sessionsChanged()
+    }
+
+    /// Loads the other drivers. Only now, beside the container: it does not wait for drivers that it may never need.
+    func loadDrivers() {
+        guard drivers == nil else { return }
+        drivers = HardwareDrivers(modules, diagnostics)
+        watchDrivers()
     }
 
     func containerEnded() {
@@ -154,6 +159,7 @@ final class Runtime: EventHandler {
             if new.tether.id != spec.tether.id { throw Failure("reload", Boot.configurationKey, "the id of a container cannot change") }
             new.tether.rootfs = spec.tether.rootfs
             new.tether.control = spec.tether.control
+            new.tether.attach = spec.tether.attach
             do throws(CgroupError) {
                 for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
             } catch {
