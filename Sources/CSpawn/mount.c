@@ -87,10 +87,18 @@ void cspawn_do_mount(const struct cspawn_plan *plan, int root, size_t index) {
         errno = EINVAL;
         cspawn_fail(plan, CSPAWN_MOUNT, index);
     }
+    if (m->no_link && cspawn_is_link_in_root(root, m->target)) {
+        errno = ELOOP;
+        cspawn_fail(plan, CSPAWN_TARGET_IS_LINK, index);
+    }
     /* A bind mount's target has to be of its source's kind: a file onto a file. */
     int file = bind && access(m->source, F_OK) == 0 && !cspawn_is_directory(AT_FDCWD, m->source);
     int target = cspawn_make_in_root(root, m->target, file);
     if (target < 0) cspawn_fail(plan, CSPAWN_MOUNT_TARGET, index);
+    if (cspawn_is_root(root, target)) {
+        errno = EBUSY;
+        cspawn_fail(plan, CSPAWN_TARGET_IS_ROOT, index);
+    }
 
     if (bind && m->id_map >= 0) {
         bind_mapped(plan, m, target, index);

@@ -28,7 +28,7 @@ extension TetherSettings {
         memoryReserveKiB = reader.integer("memoryReserveKiB", 4096...16_777_216)
         usesInit = reader.bool("init") ?? usesInit
         debug = reader.bool("debug") ?? debug
-        if let object = reader.object("attach") {
+        if let object = reader.object("attach"), object.members.contains(where: { !$0.value.asksForNothing }) {
             var settings = AttachSettings()
             settings.decode(object)
             if settings.device == control?.device {

@@ -128,7 +128,7 @@ final class Execs {
     }
 
     private func remove(_ group: Cgroup) {
-        if (try? group.remove()) != true { leftGroups.append(group) }
+        if (try? runtime.groups.remove(group)) != true { leftGroups.append(group) }
     }
 
     var nextDeadline: Int64? {

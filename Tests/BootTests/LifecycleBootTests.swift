@@ -174,6 +174,8 @@ import Testing
             answers += 1
         }
         #expect(answers > 3)
+        let pids = (try vm.stats()["container"] as? [String: Any])?["pids"] as? [String: Any]
+        #expect((pids?["refused"] as? Int ?? 0) > 0, "what the limit refuses in a session is the container's: \(pids ?? [:])")
         let ended = try vm.stop()
         #expect(ended.code == 143 || ended.code == 137, "\(ended.finished.errorText)\n\(ended.console.suffix(3000))")
         #expect(ended.exit != nil && !ended.console.contains("Kernel panic"))

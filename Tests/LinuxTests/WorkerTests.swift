@@ -28,6 +28,49 @@ import Testing
         #expect(open.filter { $0 > 2 }.count == 1)
     }
 
+    private static let score = "/proc/self/oom_score_adj"
+    /// Makes this process one that is seldom killed for memory, as PID 1 is. Lowering takes CAP_SYS_RESOURCE in the VM's own user
+    /// namespace.
+    private static func protect() -> String? {
+        guard let before = try? Files.readText(score), (try? Files.write("-500", to: score)) != nil else { return nil }
+        return before
+    }
+    private static func unprotect(_ before: String?) { if let before { try? Files.write(before, to: score) } }
+    private static let canProtect: Bool = {
+        let before = protect()
+        unprotect(before)
+        return before != nil
+    }()
+
+    @Test(.enabled(if: WorkerTests.canProtect, "needs CAP_SYS_RESOURCE"))
+    func aWorkerDoesNotInheritTheProtectionFromBeingKilledForMemory() throws {
+        let before = WorkerTests.protect()
+        defer { WorkerTests.unprotect(before) }
+        let worker = try Worker.start("score") { output in output.send((try? Files.read(WorkerTests.score, limit: 64)) ?? []) }
+        #expect(worker.wait(until: .after(milliseconds: 10_000)).messages == [Array("0\n".utf8)])
+    }
+
+    @Test func aHelperIsKilledForMemoryBeforeOthers() throws {
+        let before = WorkerTests.protect()
+        defer { WorkerTests.unprotect(before) }
+        let (read, write) = try Pipe().take()
+        let output = FileDescriptor(owning: read)
+        let script = "/tmp/tether-helper-\(getpid())"
+        try Files.replace(script, with: Array("cat /proc/self/oom_score_adj >&3".utf8))
+        defer { unlink(script) }
+        let pid: pid_t
+        do {
+            let given = FileDescriptor(owning: write)
+            pid = clinux_start_helper("/bin/sh", script, given.rawValue)
+        }
+        try #require(pid > 0)
+        var text: [UInt8] = []
+        while let bytes = try output.read(atMost: 4096), !bytes.isEmpty { text += bytes }
+        #expect(String(decoding: text, as: UTF8.self) == "500\n")
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid && status == 0)
+    }
+
     @Test func itsMessagesArriveInOrder() throws {
         let big = [UInt8](repeating: 0xFF, count: 40_000)
         let worker = try Worker.start("count") { output in
