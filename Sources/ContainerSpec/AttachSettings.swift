@@ -50,7 +50,7 @@ extension AttachSettings {
         waitTimeoutSeconds = reader.integer("waitTimeoutSeconds", 0...86_400) ?? waitTimeoutSeconds
         compresses = reader.bool("compression") ?? compresses
         if authorizedKeys.isEmpty && authentication == .publicKey && !allowsVIC {
-            reader.require("authorizedKeys", "no client could authenticate without one")
+            reader.report(.missing, "authorizedKeys", "required: no client could authenticate without one")
         }
         reader.refuseUnknown([
             "device", "authentication", "authorizedKeys", "hostKeys", "vic", "wait", "waitTimeoutSeconds", "compression",

@@ -115,7 +115,7 @@ final class TestServer: ControlService, SessionOwner {
     {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
-            endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
+            wantsTerminal: terminal, endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
         session.owner = self
         sessions.append(session)
         let begin = { session.begin(try TestProcess(args, stdin: stdin, terminal: terminal)) }
