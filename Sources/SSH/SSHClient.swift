@@ -129,6 +129,8 @@ public final class SSHClient {
     public func withOutput(_ body: (UnsafeRawBufferPointer) -> Int) {
         flush()
         transport.withOutput(body)
+        // There is room again; with something left to send, `pendingOutput` says so.
+        flush()
     }
 
     /// When ``tick(now:)`` is to be called at the latest.
