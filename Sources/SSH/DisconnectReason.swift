@@ -8,15 +8,3 @@ enum DisconnectReason {
         return SSHError(known ?? .connectionLost, "disconnect", "by the peer", shown.isEmpty ? "it gave reason \(reason)" : shown)
     }
 }
-
-extension Int64 {
-    func addingClamped(_ other: Int64) -> Int64 {
-        let (sum, overflows) = addingReportingOverflow(other)
-        return overflows ? .max : sum
-    }
-
-    func multipliedClamped(by factor: Int64) -> Int64 {
-        let (product, overflows) = multipliedReportingOverflow(by: factor)
-        return overflows ? .max : product
-    }
-}

@@ -35,6 +35,8 @@ public final class SSHClient {
     private let random: RandomSource
     private let transport: Transport
     private var phase = Phase.handshake
+    /// Why nothing more is received. What came before is still handed on.
+    private var failure: SSHError?
     private var authentication: ClientAuthentication?
     private var pending: [ClientEvent] = []
     /// The connection layer. Channels may be opened before the log-in; the messages wait for it.
@@ -58,7 +60,7 @@ public final class SSHClient {
         do throws(SSHError) {
             try transport.receive(bytes, now: now)
         } catch {
-            fail(error)
+            failure = error
         }
     }
 
@@ -67,7 +69,11 @@ public final class SSHClient {
             if !pending.isEmpty { return pending.removeFirst() }
             if phase == .ended { return nil }
             if phase == .connected, let event = connection.nextEvent() { return .connection(event) }
-            guard let event = transport.nextEvent() else { return nil }
+            guard let event = transport.nextEvent() else {
+                guard let failure else { return nil }
+                fail(failure)
+                continue
+            }
             do throws(SSHError) {
                 try take(event)
             } catch {
@@ -97,7 +103,7 @@ public final class SSHClient {
     private func take(_ payload: [UInt8]) throws(SSHError) {
         switch phase {
         case .authentication:
-            try authentication?.receive(payload, signatureAlgorithms: signatureAlgorithms)
+            try authentication?.receive(payload, signatureAlgorithms: transport.peerSignatureAlgorithms)
             guard let authentication, authentication.isComplete else { return }
             phase = .connected
             pending.append(.authenticated(banner: authentication.banner))
@@ -105,12 +111,6 @@ public final class SSHClient {
         case .connected: if try !connection.receive(payload) { transport.answerUnimplemented() }
         case .handshake, .ended: break
         }
-    }
-
-    /// What the server takes of signatures (RFC 8308, 3.1).
-    private var signatureAlgorithms: [String]? {
-        guard let value = transport.peerExtensions.first(where: { $0.name == "server-sig-algs" })?.value else { return nil }
-        return value.split(separator: UInt8(ascii: ",")).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// Hands messages to the transport, as far as there is room.

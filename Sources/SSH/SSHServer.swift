@@ -34,6 +34,8 @@ public final class SSHServer {
     private let configuration: ServerConfiguration
     private let transport: Transport
     private var phase = Phase.handshake
+    /// Why nothing more is received. What came before is still handed on.
+    private var failure: SSHError?
     private var authentication: ServerAuthentication
     private var authenticationDeadline: Int64 = .max
     private var pending: [ServerEvent] = []
@@ -62,7 +64,7 @@ public final class SSHServer {
         do throws(SSHError) {
             try transport.receive(bytes, now: now)
         } catch {
-            fail(error)
+            failure = error
         }
     }
 
@@ -71,7 +73,11 @@ public final class SSHServer {
             if !pending.isEmpty { return pending.removeFirst() }
             if phase == .ended { return nil }
             if phase == .connected, let event = connection.nextEvent() { return .connection(event) }
-            guard let event = transport.nextEvent() else { return nil }
+            guard let event = transport.nextEvent() else {
+                guard let failure else { return nil }
+                fail(failure)
+                continue
+            }
             do throws(SSHError) {
                 try take(event)
             } catch {
@@ -85,7 +91,7 @@ public final class SSHServer {
         case .ready(let sessionID):
             phase = .authentication
             authentication = ServerAuthentication(configuration.authentication, sessionID: sessionID)
-            authenticationDeadline = now.addingClamped(configuration.authentication.milliseconds.multipliedClamped(by: 1_000_000))
+            authenticationDeadline = Transport.later(now, milliseconds: configuration.authentication.milliseconds)
         case .message(let payload): try take(payload)
         case .disconnected(let reason, let text): end(DisconnectReason.error(reason, text))
         case .failed(let error): fail(error)

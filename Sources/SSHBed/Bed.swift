@@ -33,12 +33,7 @@ public final class Bed {
         for number in [input, output] {
             try attempt("fcntl F_SETFL") { clinux_fcntl_int(number, F_SETFL, O_NONBLOCK) }
         }
-        server = SSHServer(configuration.server, random: RandomSource { count in
-            [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-                arc4random_buf(buffer.baseAddress, count)
-                initialized = count
-            }
-        }, now: Clock.monotonic())
+        server = SSHServer(configuration.server, random: .system, now: Clock.monotonic())
     }
 
     /// Serves the connection until it ends.
@@ -166,4 +161,17 @@ public final class Bed {
     }
 
     private func session(_ id: ChannelID) -> BedSession? { sessions.first { $0.id == id } }
+}
+
+extension RandomSource {
+    /// The kernel's random bytes.
+    public static var system: RandomSource {
+        RandomSource { count in
+            var bytes = [UInt8](repeating: 0, count: count)
+            bytes.withUnsafeMutableBytes { buffer in
+                if let start = buffer.baseAddress { arc4random_buf(start, count) }
+            }
+            return bytes
+        }
+    }
 }

@@ -1,6 +1,7 @@
 import CHostProcess
 import CLinux
 import CSpawn
+import Glibc
 import Linux
 import SSH
 
@@ -71,10 +72,9 @@ final class BedProcess {
         sigfillset(&signals)
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSID))
-        var (arguments, variables) = (["sh", "-c", command].map { strdup($0) }, environment.map { strdup($0) })
+        let arguments: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", command].map { (word: String) in strdup(word) } + [nil]
+        let variables: [UnsafeMutablePointer<CChar>?] = environment.map { (variable: String) in strdup(variable) } + [nil]
         defer { for text in arguments + variables { free(text) } }
-        arguments.append(nil)
-        variables.append(nil)
         var pid: pid_t = 0
         let status = posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, variables)
         if status != 0 { throw SyscallError("posix_spawn", "/bin/sh", Errno(rawValue: status)) }

@@ -241,7 +241,7 @@ public final class Transport {
         }
     }
 
-    private static func later(_ time: Int64, milliseconds: Int64) -> Int64 {
+    static func later(_ time: Int64, milliseconds: Int64) -> Int64 {
         let (nanoseconds, isLong) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
         let (result, isLate) = time.addingReportingOverflow(nanoseconds)
         return isLong || isLate ? .max : result
