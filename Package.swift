@@ -86,6 +86,7 @@ let hostTargets: [Target] = [
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "VSPC", swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
@@ -124,6 +125,7 @@ let testTargets: [Target] = [
         name: "VirtualMachineTests",
         dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
+    .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
     .testTarget(name: "SSHTests", dependencies: ["SSH"], swiftSettings: common),
@@ -136,7 +138,7 @@ let testTargets: [Target] = [
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
-    ("FuzzLine", ["LineHandshake"]),
+    ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
