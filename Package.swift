@@ -42,6 +42,7 @@ let guestTargets: [Target] = [
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "LineHandshake", swiftSettings: guest),
     .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
@@ -90,6 +91,7 @@ let hostTargets: [Target] = [
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "VSPC", swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
@@ -128,7 +130,9 @@ let testTargets: [Target] = [
         name: "VirtualMachineTests",
         dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
+    .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
+    .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
     .testTarget(name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
@@ -139,6 +143,7 @@ let testTargets: [Target] = [
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
