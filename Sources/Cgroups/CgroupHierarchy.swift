@@ -17,7 +17,9 @@ public final class CgroupHierarchy {
     public let ceilings: ContainerCeilings
     /// What does not protect PID 1 as it should, for the diagnostics.
     public private(set) var notes: [String] = []
-    private var applied: ResourcePlan?
+    var applied: ResourcePlan?
+    /// The group that the container's first process is in, whose limits programs in the container look at.
+    var containerRoot: Cgroup?
     /// Forks that were refused in sessions whose groups are gone, where only those had counted them.
     private var refusedBefore: UInt64 = 0
 
@@ -99,6 +101,7 @@ public final class CgroupHierarchy {
             throw CgroupError("make cgroup", old.path, "processes of the session before are still in it", errno: busy)
         }
         let session = try container.makeChild(name)
+        if isContainerRoot { containerRoot = session }
         if isContainerRoot, let applied {
             for write in applied.writes where ResourcePlan.visibleFiles.contains(write.file) { try apply(write, to: session) }
         }
@@ -121,7 +124,7 @@ public final class CgroupHierarchy {
         return stats
     }
 
-    private func apply(_ write: CgroupWrite, to group: Cgroup) throws(CgroupError) {
+    func apply(_ write: CgroupWrite, to group: Cgroup) throws(CgroupError) {
         guard controllers.contains(write.controller) else {
             if write.alternative == .needless { return }
             let object = write.property.isEmpty ? write.file : write.property

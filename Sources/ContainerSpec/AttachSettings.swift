@@ -12,7 +12,7 @@ public struct AttachSettings: Equatable, Sendable {
     /// `device`: a path below /dev, of the VM's and not the container's.
     public var device = "/dev/ttyS0"
     public var authentication = Authentication.publicKey
-    /// `authorizedKeys`: public keys, as a line of OpenSSH's authorized_keys without options each.
+    /// `authorizedKeys`: public keys, as a line of OpenSSH's authorized_keys each.
     public var authorizedKeys: [String] = []
     /// `hostKeys`: private keys as text; with none the server makes one from random bytes at every boot.
     public var hostKeys: [String] = []
@@ -61,11 +61,9 @@ extension AttachSettings {
     private static func problemOfPublicKey(_ line: String) -> String? {
         let expected = "expected a public key such as \"ssh-ed25519 AAAA… comment\""
         if line.utf8.count > maximumKeyBytes { return "\(expected), found \(line.utf8.count) bytes" }
-        let words = line.utf8.split(separator: UInt8(ascii: " "), maxSplits: 2, omittingEmptySubsequences: false)
-        guard words.count >= 2, !words[0].isEmpty, words[1].count >= 16, line.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }),
-            words[1].allSatisfy(isBase64)
-        else { return "\(expected), found \(quoted(line))" }
-        return nil
+        let words = line.utf8.split(separator: UInt8(ascii: " "))
+        let hasKey = words.dropFirst().contains { $0.count >= 16 && $0.allSatisfy(isBase64) }
+        return hasKey && line.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) ? nil : "\(expected), found \(quoted(line))"
     }
 
     private static func isBase64(_ byte: UInt8) -> Bool {

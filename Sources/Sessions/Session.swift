@@ -12,9 +12,10 @@ public final class Session: EventHandler {
 
     public let id: String
     public let kind: SessionSummary.Kind
-    public let limits: SessionLimits
+    /// The times hold from when they are set; the rings keep the size that they were made with.
+    public var limits: SessionLimits
     /// The command, for lists.
-    public let args: [String]
+    public var args: [String]
     public internal(set) var state = SessionSummary.State.waiting
     /// How the last process ended, once all its output is read.
     public private(set) var result: SessionResult?
@@ -38,7 +39,7 @@ public final class Session: EventHandler {
     private var attachmentsMade: UInt64 = 0
     /// The input ends when the first client that could write to it goes: an exec's, and that of a container with
     /// `"stdin": "once"` (Docker's StdinOnce).
-    private let endsInputWithClient: Bool
+    public var endsInputWithClient: Bool
 
     var stdout: OutputStream
     var stderr: OutputStream
@@ -50,9 +51,9 @@ public final class Session: EventHandler {
     /// Why no more input is taken; then the process's end is closed once the queue is empty.
     var inputEnd: StdinEnd?
     /// Whether the session's processes have a standard input at all.
-    public let mayTakeInput: Bool
+    public var mayTakeInput: Bool
     /// Whether they have a terminal.
-    private let wantsTerminal: Bool
+    public var wantsTerminal: Bool
 
     /// How the process ended, from then until the output is drained.
     var ended: Ended?

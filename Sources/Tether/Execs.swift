@@ -11,8 +11,6 @@ import Sessions
 final class Execs {
     /// Exec sessions that have ended and are kept so that a client can still ask how.
     private static let keptEnded = 64
-    /// Places for health checks, over and above the configured number of sessions.
-    private static let reserved = 1
 
     private let runtime: Runtime
     private(set) var all: [Exec] = []
@@ -32,7 +30,7 @@ final class Execs {
         var warnings: [SpecIssue] = []
         let process: ContainerProcess
         do throws(SpecError) {
-            process = try ContainerProcess.decode(request.process, in: runtime.spec, warnings: &warnings)
+            process = try ContainerProcess.decode(request.process, in: runtime.lifecycle.launched, warnings: &warnings)
         } catch {
             return refuse(.invalid, "process", error.description)
         }
@@ -40,8 +38,10 @@ final class Execs {
         if !request.session.isEmpty && runtime.control.session(request.session) != nil {
             return refuse(.invalid, request.session, "there is a session of this name")
         }
-        if running >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
-            return refuse(.tooMany, process.args.first ?? "", "\(running + 1) sessions run, which is the most")
+        // A health check, of which there is one at a time, is over and above the configured number.
+        let clients = all.count { $0.purpose == .client && $0.session.state != .ended }
+        if clients >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
+            return refuse(.tooMany, process.args.first ?? "", "\(clients + 1) sessions run, which is the most")
         }
         // Its start and end are events in the log, which must not pile up where the port takes nothing.
         if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }

@@ -15,6 +15,7 @@ final class Freezer: EventHandler {
     /// Whoever waits for all processes to have stopped.
     private var waiting: [(client: ControlConnection, tag: UInt32)] = []
     private var deadline: Deadline?
+    private var pausedAt: Int64 = 0
 
     /// How long the processes may take to stop: those inside a system call that cannot be interrupted finish it first.
     private static let patience: Int64 = 10_000
@@ -44,6 +45,7 @@ final class Freezer: EventHandler {
     }
 
     private func freeze() throws(CgroupError) {
+        if !isPaused { pausedAt = Clock.monotonic() }
         isPaused = true
         if watch == nil { watch = try runtime.groups.container.watchEvents() }
         if registration == nil, let descriptor = watch?.descriptor {
@@ -57,6 +59,7 @@ final class Freezer: EventHandler {
         guard isPaused else { return }
         isPaused = false
         deadline = nil
+        runtime.health.wasPaused(for: Clock.monotonic() &- pausedAt)
         if let registration { runtime.loop.unwatch(registration) }
         registration = nil
         watch = nil

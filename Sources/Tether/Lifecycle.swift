@@ -50,6 +50,10 @@ final class Lifecycle: EventHandler, SessionOwner {
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
     private(set) var filter: SyscallFilter?
+    /// The configuration that the container was started with; what is read anew meanwhile holds from the next start on.
+    private(set) var launched: ContainerSpec
+    /// What ``filter`` was made of.
+    private var filtered: (profile: SeccompProfile, bounding: UInt64)?
     var restart: RestartTracker
 
     private var compilation: SeccompCompilation?
@@ -78,6 +82,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     init(_ runtime: Runtime, session: Session) {
         self.runtime = runtime
         self.session = session
+        launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
         session.owner = self
     }
@@ -87,13 +92,20 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     // MARK: Starting
 
-    /// Begins with the first start.
+    /// Begins with a start: the first, or a further one.
     func begin() {
+        stage = .preparing
+        launched = spec
         runtime.status.enter(.launching)
-        guard let profile = spec.seccomp else { return hold() }
+        let bounding = launched.process.capabilities.bounding
+        guard let profile = launched.seccomp else {
+            filter = nil
+            filtered = nil
+            return hold()
+        }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return hold() }
         do throws(SeccompError) {
-            compilation = try SeccompCompilation(
-                profile, for: SeccompTarget(boundingCapabilities: spec.process.capabilities.bounding))
+            compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
         } catch {
             fail(Failure(error.operation, error.object, error.cause))
@@ -109,6 +121,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
+            filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
             hold()
         } catch {
             compilation = nil
@@ -143,7 +156,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         heldUntil = nil
         runtime.status.isWaiting = false
         runtime.diagnostics.info("\(why): starting the container")
-        startContainer()
+        isReleased = true
+        // Anew, for the configuration may have been read anew meanwhile.
+        begin()
     }
 
     /// The size of a terminal whose process is still to be started.
@@ -170,12 +185,17 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .launching
         runtime.status.enter(.launching)
         saveRecoveryState(.launching, nil, 0)
-        let process = spec.process
+        let process = launched.process
+        session.args = Runtime.bounded(process.args)
+        session.wantsTerminal = process.terminal
+        session.mayTakeInput = process.terminal || launched.tether.stdin != .none
+        session.endsInputWithClient = launched.tether.stdin == .once
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(consoleSize ?? process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
+            streams: process.terminal ? .terminal(consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
+            filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(spec, root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -209,7 +229,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.pid = container.process.processID
         runtime.status.startedAt = time
         runtime.log.event(
-            .start(id: spec.tether.id, pid: container.process.processID, args: Runtime.bounded(spec.process.args), startedAt: time))
+            .start(id: spec.tether.id, pid: container.process.processID, args: session.args, startedAt: time))
         runtime.status.enter(.running)
         poststart = container.poststart()
         if poststart != nil { stepPoststart() }
@@ -223,6 +243,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
         state.save()
+    }
+
+    /// The configuration was read anew.
+    func configurationChanged() {
+        restart.policy = spec.tether.restart
+        if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 
     private func stepPoststart() {
@@ -282,7 +308,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
         endDeadline = nil
-        poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
+        poststop = HookRun.poststop(launched, root: Shutdown.rootfs)
         if poststop == nil { decide() } else { stepPoststop() }
     }
 
@@ -405,7 +431,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .ending:
             endOthers()
             if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
-        case .resting: if restAfter <= now { startContainer() }
+        case .resting: if restAfter <= now { begin() }
         case .over: break
         }
     }

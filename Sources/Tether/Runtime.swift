@@ -15,7 +15,8 @@ import Sessions
 final class Runtime: EventHandler {
     private enum Role: Int32 { case stops, log, diagnostics, drivers }
 
-    private(set) var spec: ContainerSpec
+    /// The configuration; what of it the container runs with is ``Lifecycle/launched``.
+    var spec: ContainerSpec
     let loop: EventLoop
     let stops: StopRequests
     let log: SessionLogWriter
@@ -23,7 +24,7 @@ final class Runtime: EventHandler {
     let status: StatusReporter
     let groups: CgroupHierarchy
     private let modules: ModuleLoader
-    private let readSpec: () throws(Failure) -> ContainerSpec
+    let readSpec: () throws(Failure) -> ContainerSpec
     private let buffer = ReadBuffer()
 
     private(set) lazy var lifecycle = Lifecycle(self, session: makePrimarySession())
@@ -107,15 +108,19 @@ final class Runtime: EventHandler {
         id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, wantsTerminal: Bool, endsInputWithClient: Bool,
         log: (any OutputLog)?
     ) -> Session {
+        Session(
+            id: id, kind: kind, args: Runtime.bounded(args), limits: sessionLimits, mayTakeInput: mayTakeInput,
+            wantsTerminal: wantsTerminal, endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+    }
+
+    var sessionLimits: SessionLimits {
         var limits = SessionLimits()
         limits.ringCapacity = Int(clamping: spec.tether.sessions.ringKiB &* 1024)
         limits.slowClient = spec.tether.sessions.slowClient == .block ? .block : .detach
         limits.stallMilliseconds = spec.tether.sessions.slowClientSeconds &* 1000
         limits.drainGrace = spec.tether.drain.graceMilliseconds
         limits.drainDeadline = spec.tether.drain.deadlineSeconds &* 1000
-        return Session(
-            id: id, kind: kind, args: Runtime.bounded(args), limits: limits, mayTakeInput: mayTakeInput,
-            wantsTerminal: wantsTerminal, endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+        return limits
     }
 
     private func makePrimarySession() -> Session {
@@ -150,37 +155,6 @@ final class Runtime: EventHandler {
 
     /// Lets a paused container run on.
     func setFrozen(_ frozen: Bool) { if !frozen { freezer.thaw() } }
-
-    /// Reads the configuration anew. Limits, stop, restart and health settings hold at once, the rest when the container is started
-    /// again; what belongs to the VM (the disk, the log) does not change while it runs.
-    func reload() -> Failure? {
-        do throws(Failure) {
-            var new = try readSpec()
-            if new.tether.id != spec.tether.id { throw Failure("reload", Boot.configurationKey, "the id of a container cannot change") }
-            new.tether.rootfs = spec.tether.rootfs
-            new.tether.control = spec.tether.control
-            new.tether.attach = spec.tether.attach
-            do throws(CgroupError) {
-                for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
-            } catch {
-                throw Failure(error.operation, error.object, error.cause)
-            }
-            // The kernel takes further programs, but only to forbid more.
-            if new.resources.devices != spec.resources.devices {
-                diagnostics.warning("linux.resources.devices: the new rules hold from the VM's next boot on")
-            }
-            let check = spec.tether.healthCheck
-            spec = new
-            lifecycle.restart.policy = new.tether.restart
-            log.partialDelay = new.tether.log.partialFlushMilliseconds &* 1_000_000
-            if new.tether.healthCheck != check && lifecycle.isRunning { health.containerStarted() }
-            diagnostics.info("configuration read anew")
-            return nil
-        } catch {
-            diagnostics.error(error.description)
-            return error
-        }
-    }
 
     /// Limits the container to what the configuration gives it.
     /// - Returns: what cannot be had as it was asked for.
