@@ -45,7 +45,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     let runtime: Runtime
     /// The primary session, which goes through all starts.
     let session: Session
-    private(set) var stage = Stage.preparing
+    var stage = Stage.preparing
     private(set) var outcome: Outcome?
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
@@ -66,11 +66,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// When the sessions beside the container process have to have ended; nil once that is settled.
     private var endDeadline: Deadline?
     private var restAfter: Int64 = 0
-    /// When a container that waits for a client is started without one; nil waits for ever.
-    private var heldUntil: Int64?
-    private var isReleased = false
-    /// What a client said of the terminal before there was one.
-    private var consoleSize: ConsoleSize?
+    /// The wait for a client to attach.
+    var holding = Holding()
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
@@ -101,9 +98,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let profile = launched.seccomp else {
             filter = nil
             filtered = nil
-            return hold()
+            return startOrHold()
         }
-        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return hold() }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startOrHold() }
         do throws(SeccompError) {
             compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
@@ -122,50 +119,15 @@ final class Lifecycle: EventHandler, SessionOwner {
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
             filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
-            hold()
+            startOrHold()
         } catch {
             compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
         }
     }
 
-    /// Starts the container, or waits for a client to attach where the configuration says so. A container that is started again
-    /// does not wait again.
-    private func hold() {
-        guard let attach = spec.tether.attach, attach.waits, !isReleased else { return startContainer() }
-        stage = .held
-        if attach.waitTimeoutSeconds > 0 { heldUntil = Clock.monotonic() &+ attach.waitTimeoutSeconds &* 1_000_000_000 }
-        saveRecoveryState(.launching, nil, 0)
-        runtime.status.isWaiting = true
-        runtime.status.publish()
-        runtime.diagnostics.info("waiting for a client to attach")
-        // Nothing else has to wait.
-        runtime.loadDrivers()
-    }
-
-    /// A client wants the process to be started.
-    /// - Returns: false when it is too late.
-    func release() -> Bool {
-        if stage == .over { return false }
-        isReleased = true
-        if stage == .held { startHeld("a client attached") }
-        return true
-    }
-
-    private func startHeld(_ why: String) {
-        heldUntil = nil
-        runtime.status.isWaiting = false
-        runtime.diagnostics.info("\(why): starting the container")
-        isReleased = true
-        // Anew, for the configuration may have been read anew meanwhile.
-        begin()
-    }
-
-    /// The size of a terminal whose process is still to be started.
-    func setConsoleSize(rows: UInt16, columns: UInt16) { consoleSize = ConsoleSize(rows: rows, columns: columns) }
-
     /// Starts the process, once nothing is left of a run before.
-    private func startContainer() {
+    func startContainer() {
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -192,7 +154,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         session.endsInputWithClient = launched.tether.stdin == .once
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
+            streams: process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
             filter: filter)
         do throws(LaunchError) {
             launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
@@ -238,7 +200,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
-    private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
+    func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
         var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
@@ -407,7 +369,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         var next: Int64?
         switch stage {
         case .preparing: next = compilation?.deadline.nanoseconds
-        case .held: next = heldUntil
+        case .held: next = holding.until
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
@@ -422,7 +384,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     func checkDeadlines(_ now: Int64) {
         switch stage {
         case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
-        case .held: if let heldUntil, heldUntil <= now { startHeld("no client attached in time") }
+        case .held: checkHold(now)
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:
