@@ -243,16 +243,3 @@ final class Exec: EventHandler, SessionOwner {
 
 // Container and Sessions do not know each other; what one starts is what the other reads.
 extension SessionProcess: StreamedProcess {}
-
-extension ExitRecord {
-    /// What the session log says of a session's end.
-    init(_ result: SessionResult, restarts: Int64 = 0) {
-        self.init(
-            id: result.id, exitCode: result.exitCode, signal: Signal(rawValue: Int32(result.signal))?.name, coreDumped: result.coreDumped,
-            oomKilled: result.oomKilled, startedAt: result.startedAt, finishedAt: result.finishedAt, stdout: result.stdout,
-            stderr: result.stderr, drain: result.drain,
-            usage: ResourceUsage(
-                userMicroseconds: result.userMicroseconds, systemMicroseconds: result.systemMicroseconds,
-                maximumResidentKiB: result.maximumResidentKiB), restarts: restarts, error: result.error)
-    }
-}

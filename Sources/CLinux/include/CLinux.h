@@ -69,6 +69,12 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
+/* TIOCGICOUNT is a variadic ioctl(2) with a structure of the kernel's: what a serial line has lost since the VM's boot.  -1 with errno where the line does not count. */
+struct clinux_serial_errors {
+    unsigned int framing, overrun, parity, breaks, buffer_overrun;
+};
+int clinux_serial_count_errors(int fd, struct clinux_serial_errors *errors);
+
 /* TIOCGPTPEER is a variadic ioctl(2): opens the process's side of a terminal whose other side is `terminal`,
  * close-on-exec and not as controlling terminal; -1 with errno. */
 int clinux_terminal_peer(int terminal);
