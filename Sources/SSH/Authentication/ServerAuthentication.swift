@@ -25,6 +25,12 @@ public struct Login: Equatable, Sendable {
     public let method: String
     /// The key that was proved to be the user's; nil where none had to be.
     public let key: AuthorizedKey?
+
+    public init(user: String, method: String, key: AuthorizedKey?) {
+        self.user = user
+        self.method = method
+        self.key = key
+    }
 }
 
 /// The server's side of the authentication (RFC 4252), on payloads.
