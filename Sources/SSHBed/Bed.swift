@@ -97,7 +97,8 @@ public final class Bed {
             case .authenticated(let login):
                 let names = server.negotiated
                 let (to, from) = (names.clientToServer, names.serverToClient)
-                configuration.log("algorithms \(names.keyExchange) \(names.hostKey) \(to.cipher) \(to.mac) \(to.compression) \(from.compression)")
+                let compression = "\(to.compression) \(from.compression)"
+                configuration.log("algorithms \(names.keyExchange) \(names.hostKey) \(to.cipher) \(to.mac) \(compression)")
                 configuration.log("authenticated \(login.user) \(login.method) \(login.key?.key.fingerprint ?? "-")")
                 if !configuration.attachable.isEmpty {
                     server.connection.globalRequest(name: "container-ids", data: containerIDs, wantsReply: true)

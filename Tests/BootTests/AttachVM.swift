@@ -218,7 +218,7 @@ final class AttachVM {
     }
 
     /// Starts OpenSSH's client with a pipe as its standard input.
-    func start(_ words: [String] = [], options: [String] = [], input: Pipe = Pipe()) throws -> RunningClient {
+    func start(_ words: [String] = [], options: [String] = [], input: Foundation.Pipe = Foundation.Pipe()) throws -> RunningClient {
         try RunningClient(command(words, options: options), input, scratch)
     }
 
@@ -245,11 +245,11 @@ final class AttachVM {
 /// OpenSSH's client while it runs.
 final class RunningClient {
     let process = Process()
-    let input: Pipe
+    let input: Foundation.Pipe
     private let out: String
     private let scratch: Scratch
 
-    init(_ command: [String], _ input: Pipe, _ scratch: Scratch) throws {
+    init(_ command: [String], _ input: Foundation.Pipe, _ scratch: Scratch) throws {
         self.input = input
         self.scratch = scratch
         out = scratch.file("client-\(UUID().uuidString)")

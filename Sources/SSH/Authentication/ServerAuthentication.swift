@@ -25,6 +25,12 @@ public struct Login: Equatable, Sendable {
     public let method: String
     /// The key that was proved to be the user's; nil where none had to be.
     public let key: AuthorizedKey?
+
+    public init(user: String, method: String, key: AuthorizedKey?) {
+        self.user = user
+        self.method = method
+        self.key = key
+    }
 }
 
 /// The server's side of the authentication (RFC 4252), on payloads.
@@ -63,7 +69,8 @@ public struct ServerAuthentication {
             guard reader.isComplete else { throw UserAuthentication.malformed("SSH_MSG_SERVICE_REQUEST") }
             guard service == UserAuthentication.service, login == nil else {
                 let name = printable(Array(service.utf8), limit: ConnectionLimits.maximumName)
-                throw SSHError(.serviceNotAvailable, "begin service", name, "it is not available \(login == nil ? "before" : "after") the log-in")
+                let cause = "it is not available \(login == nil ? "before" : "after") the log-in"
+                throw SSHError(.serviceNotAvailable, "begin service", name, cause)
             }
             serviceIsAccepted = true
             var writer = WireWriter(message: UserAuthentication.serviceAccept)
@@ -85,7 +92,7 @@ public struct ServerAuthentication {
             throw SSHError(.illegalUserName, "authenticate", "", "the user name is longer than \(Self.maximumUserName) bytes")
         }
         guard service == UserAuthentication.nextService else {
-            throw SSHError(.serviceNotAvailable, "authenticate", "", "the log-in is for another service than \(UserAuthentication.nextService)")
+            throw SSHError(.serviceNotAvailable, "authenticate", "", "the service is not \(UserAuthentication.nextService)")
         }
         requests += 1
         // Questions whether a key would do are no failures where it would, but not without end either.
@@ -121,7 +128,9 @@ public struct ServerAuthentication {
         }
         if let authorized {
             let data = UserAuthentication.signedData(sessionID: sessionID, user: user, algorithm: algorithm, key: blob)
-            if authorized.key.verify(signature: signature, algorithm: algorithm, data: data) { return succeed(user, "publickey", authorized) }
+            if authorized.key.verify(signature: signature, algorithm: algorithm, data: data) {
+                return succeed(user, "publickey", authorized)
+            }
         }
         if isOpen { return succeed(user, "publickey", nil) }
         try fail(user)
