@@ -83,6 +83,11 @@ let hostTargets: [Target] = [
         name: "guestinfo-bed",
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
+    .target(name: "SSHBed", dependencies: ["CHostProcess", "CLinux", "CSpawn", "Linux", "SSH"], swiftSettings: common),
+    .executableTarget(
+        name: "ssh-bed",
+        dependencies: ["SSHBed", "SSH", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
@@ -138,7 +143,9 @@ let testTargets: [Target] = [
         ], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
-    .testTarget(name: "SSHTests", dependencies: ["SSH"], swiftSettings: common),
+    .testTarget(
+        name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], exclude: ["VICClient", "asyncssh"],
+        swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE 1
 #endif
 #include <gmp.h>
+#include <nettle/asn1.h>
 #include <nettle/curve25519.h>
 #include <nettle/ecc-curve.h>
 #include <nettle/ecc.h>

@@ -62,6 +62,9 @@ public struct WireWriter {
     /// Begins a message with its number.
     public init(message number: UInt8) { bytes.append(number) }
 
+    /// Overwrites what was written, which was secret.
+    mutating func wipe() { bytes.wipe() }
+
     public mutating func byte(_ value: UInt8) { bytes.append(value) }
 
     public mutating func boolean(_ value: Bool) { bytes.append(value ? 1 : 0) }

@@ -30,8 +30,12 @@ final class SecretBytes: @unchecked Sendable {
 extension Array where Element == UInt8 {
     /// Overwrites the bytes in a way that the compiler does not leave out. Of an array with a second owner, only a copy is.
     mutating func wipe() {
-        withUnsafeMutableBytes { bytes in
-            if let start = bytes.baseAddress { explicit_bzero(start, bytes.count) }
-        }
+        withUnsafeMutableBytes { $0.wipe() }
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    func wipe() {
+        if let baseAddress { explicit_bzero(baseAddress, count) }
     }
 }

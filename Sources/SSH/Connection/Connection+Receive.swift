@@ -35,7 +35,7 @@ extension Connection {
     // MARK: Global requests
 
     private mutating func receiveGlobal(_ name: String, _ data: [UInt8], _ wantsReply: Bool) throws(SSHError) {
-        let isRefused = name.utf8.count > ConnectionLimits.maximumName
+        let isRefused = name.utf8.count > ConnectionLimits.maximumName || !permissions.allowsGlobalRequests
         if wantsReply {
             try checkPatience(owedGlobal.count, "answer global request")
             if isRefused {
@@ -63,6 +63,9 @@ extension Connection {
         try checkPatience(0, "answer to the opening of a channel")
         guard type.utf8.count <= ConnectionLimits.maximumName else {
             return refuse(sender, .unknownChannelType, "the channel type is longer than \(ConnectionLimits.maximumName) characters")
+        }
+        guard permissions.allowsChannel(type) else {
+            return refuse(sender, .administrativelyProhibited, "the key that the user has logged in with does not permit it")
         }
         // Such a channel could never carry a byte.
         guard maximumPacket > 0 else { return refuse(sender, .connectFailed, "the maximum packet size is 0") }
@@ -151,7 +154,7 @@ extension Connection {
         let index = try find(recipient, .open, "take request on")
         // Nothing may follow this side's CLOSE, not even a refusal; the peer learns from it that none will come.
         if channels[index].isClosing { return }
-        let isRefused = name.utf8.count > ConnectionLimits.maximumName
+        let isRefused = name.utf8.count > ConnectionLimits.maximumName || !permissions.allowsRequest(name, data)
         if wantsReply {
             try checkPatience(channels[index].owed.count, "answer request on channel \(recipient)")
             if isRefused {
@@ -160,7 +163,12 @@ extension Connection {
                 channels[index].owed.expect()
             }
         }
-        if !isRefused { events.append(.request(ChannelID(recipient), name: name, data: data, wantsReply: wantsReply)) }
+        if isRefused { return }
+        let request = permissions.replaced(name, data)
+        if let original = request.original {
+            events.append(.request(ChannelID(recipient), name: original.name, data: original.data, wantsReply: false))
+        }
+        events.append(.request(ChannelID(recipient), name: request.name, data: request.data, wantsReply: wantsReply))
     }
 
     private mutating func receiveReply(_ recipient: UInt32, success: Bool) throws(SSHError) {

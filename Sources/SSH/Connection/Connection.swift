@@ -9,6 +9,8 @@
 /// late do nothing.
 public struct Connection {
     let limits: ConnectionLimits
+    /// What is not permitted is refused before it becomes an event.
+    public var permissions = Permissions()
     var channels: [Channel] = []
     var events: [ConnectionEvent] = []
     var outgoing = PayloadQueue()
