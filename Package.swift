@@ -93,6 +93,7 @@ let hostTargets: [Target] = [
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "VSPC", swiftSettings: common),
     .target(name: "LineEndpoint", dependencies: ["VSPC", "LineHandshake", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "AttachClient", dependencies: ["SSH", "LineEndpoint", "Linux", "CLinux"], swiftSettings: common),
     .target(
         name: "Concentrator",
         dependencies: ["VSPC", "LineEndpoint", "SessionLog", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
@@ -108,7 +109,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec",
+            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec",
             "GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),

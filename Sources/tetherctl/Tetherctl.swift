@@ -7,7 +7,8 @@ struct Tetherctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tetherctl", abstract: "Run, watch and debug container VMs.",
         subcommands: [
-            RunCommand.self, ProxyCommand.self, ServeCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self,
+            RunCommand.self, AttachCommand.self, ExecCommand.self, PsCommand.self, StopCommand.self, SignalCommand.self, StatsCommand.self,
+            PauseCommand.self, ResumeCommand.self, ReloadCommand.self, ProxyCommand.self, ServeCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self,
         ])
 
     static func main() {
