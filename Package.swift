@@ -96,19 +96,25 @@ let hostTargets: [Target] = [
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "VSPC", swiftSettings: common),
+    .target(name: "LineEndpoint", dependencies: ["VSPC", "LineHandshake", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "AttachClient", dependencies: ["SSH", "LineEndpoint", "Linux", "CLinux"], swiftSettings: common),
+    .target(
+        name: "Concentrator",
+        dependencies: ["VSPC", "LineEndpoint", "SessionLog", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux",
-            .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec",
+            "GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
 ]
@@ -132,9 +138,14 @@ let testTargets: [Target] = [
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
         name: "VirtualMachineTests",
-        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
+    .testTarget(
+        name: "ConcentratorTests", dependencies: [
+            "Concentrator", "VSPC", "LineEndpoint", "LineHandshake", "CLinux", "Linux", "tetherctl",
+            .product(name: "Logging", package: "swift-log"),
+        ], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
