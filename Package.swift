@@ -154,6 +154,7 @@ let testTargets: [Target] = [
         swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
+    .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["CLinux", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
 ]
 

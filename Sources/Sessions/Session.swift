@@ -201,6 +201,9 @@ public final class Session: EventHandler {
         owner?.sessionEnded(self)
     }
 
+    /// Bytes of output that are kept.
+    public var keptBytes: Int { Int(clamping: stdout.ring.end - stdout.ring.start) &+ Int(clamping: stderr.ring.end - stderr.ring.start) }
+
     // MARK: Clients
 
     /// Attaches a client, without credit yet.
@@ -266,6 +269,8 @@ public final class Session: EventHandler {
 
     /// How the draining ended, once it has.
     private func drainState(_ ended: Ended, _ now: Int64) -> Drain? {
+        stdout.recheckOwed()
+        stderr.recheckOwed()
         if !stdout.isOpen && !stderr.isOpen { return .eof }
         if let log, log.hasFailed || (log.isFull && now - log.lastProgress > limits.drainDeadline &* 1_000_000) { return .deadline }
         // What the process itself wrote is read whatever the time.

@@ -47,7 +47,11 @@ final class ControlServer: ControlService {
     /// - Returns: whether it was a helper.
     func reaped(_ child: Children.Ended) -> Bool { relay?.reaped(child) ?? false || attach?.helper.reaped(child) ?? false }
 
-    var nextDeadline: Int64? { (relay?.nextDeadline).earlier(attach?.helper.nextDeadline) }
+    var nextDeadline: Int64? {
+        var next = (relay?.nextDeadline).earlier(attach?.helper.nextDeadline)
+        for connection in connections { next = next.earlier(connection.nextDeadline) }
+        return next
+    }
 
     func turnEnded(_ now: Int64) {
         if let socket = relay?.startIfDue(now) { _ = connect(socket) }
@@ -71,13 +75,14 @@ final class ControlServer: ControlService {
     }
 
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.
-    func close(_ cause: String) {
+    /// - Parameter whoeverFollows: also those that wait for the end of a session.
+    func close(_ cause: String, whoeverFollows: Bool) {
         relay?.isWanted = false
         attach?.helper.isWanted = false
         let patience = runtime.spec.tether.sessions.slowClientSeconds &* 1000
         let now = Clock.monotonic()
         for connection in connections {
-            if connection.isIdle { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
+            if connection.isIdle || whoeverFollows { connection.end(cause) } else { connection.closeIfStuck(patience, now) }
         }
     }
 

@@ -11,6 +11,11 @@ import Sessions
 final class Execs {
     /// Exec sessions that have ended and are kept so that a client can still ask how.
     private static let keptEnded = 64
+    /// The most output of theirs that is kept, in bytes, whatever the rings' size.
+    private static let keptBytes = 8 << 20
+
+    /// Processes that an ended session has left which are moved in one turn.
+    private static let movedAtOnce = 256
 
     private let runtime: Runtime
     private(set) var all: [Exec] = []
@@ -107,7 +112,7 @@ final class Execs {
         if exec.purpose == .health {
             all.removeAll { $0 === exec }
         } else {
-            while all.count(where: { $0.session.state == .ended }) > Execs.keptEnded,
+            while isKeepingTooMuch,
                 let oldest = all.firstIndex(where: { $0.session.state == .ended && $0.session.attachments.isEmpty })
             {
                 all.remove(at: oldest)
@@ -116,13 +121,22 @@ final class Execs {
         runtime.control.sessionsChanged()
     }
 
+    private var isKeepingTooMuch: Bool {
+        var (count, bytes) = (0, 0)
+        for exec in all where exec.session.state == .ended {
+            count += 1
+            bytes &+= exec.session.keptBytes
+        }
+        return count > Execs.keptEnded || count > 1 && bytes > Execs.keptBytes
+    }
+
     /// Drops what is known of an ended one.
     func forget(_ session: Session) { all.removeAll { $0.session === session } }
 
     /// What the process left behind lives on in the container, as it does with Docker; its group goes.
     private func leaveGroup(_ group: Cgroup) {
         if let main = runtime.lifecycle.group, let left = try? group.processes() {
-            for pid in left { try? main.add(pid) }
+            for pid in left.prefix(Execs.movedAtOnce) { try? main.add(pid) }
         }
         remove(group)
     }

@@ -37,6 +37,12 @@ final class Runtime: EventHandler {
     private var driversWatch: EventLoop.Watch?
     private var logWatch: EventLoop.Watch?
     private var diagnosticsWatch: EventLoop.Watch?
+    private var toldLostEvents = 0
+    /// More children than are taken in one turn may have ended: SIGCHLD has been taken already.
+    private var mayReapMore = false
+    /// The most children taken in one turn: in a container without a PID namespace, one process after another can become an orphan,
+    /// for ever.
+    private static let reapedAtOnce = 256
     /// Processes that ended as PID 1's children without having been started by it.
     private(set) var orphans = 0
 
@@ -74,8 +80,10 @@ final class Runtime: EventHandler {
     /// Gives the clients what is still theirs. For as long as they take it, and no longer than the output may be drained.
     func linger() {
         let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
+        // A process that SIGKILL has not ended will not end now: who follows it is not kept waiting for that.
+        let lastWords = Deadline.after(milliseconds: spec.tether.sessions.slowClientSeconds &* 1000)
         while !control.isClosed && !deadline.hasPassed {
-            control.close("the VM powers off")
+            control.close("the VM powers off", whoeverFollows: execs.running > 0 && lastWords.hasPassed)
             do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch {
                 return diagnostics.warning(error.description)
             }
@@ -84,9 +92,14 @@ final class Runtime: EventHandler {
 
     private func turn(until limit: Int64?) throws(SyscallError) {
         updatePorts()
-        try loop.turn(until: nextDeadline.earlier(limit))
+        try loop.turn(until: mayReapMore ? 0 : nextDeadline.earlier(limit))
+        if mayReapMore { reap() }
         let now = Clock.monotonic()
         log.flushDue()
+        if log.lostEvents > toldLostEvents && !log.isFull {
+            diagnostics.warning("session log: \(log.lostEvents - toldLostEvents) events were lost while the port took nothing")
+            toldLostEvents = log.lostEvents
+        }
         lifecycle.session.checkDeadlines(now)
         for exec in execs.all { exec.session.checkDeadlines(now) }
         lifecycle.checkDeadlines(now)
@@ -187,9 +200,14 @@ final class Runtime: EventHandler {
         lifecycle.stop(reason)
     }
 
-    /// Takes all ended children: processes, workers, helpers, and orphans that came to us.
+    /// Takes ended children: processes, workers, helpers, and orphans that came to us.
     private func reap() {
-        while let child = Children.reapOne() {
+        mayReapMore = true
+        for _ in 0..<Runtime.reapedAtOnce {
+            guard let child = Children.reapOne() else {
+                mayReapMore = false
+                return
+            }
             if take(child) { continue }
             // A process may end before its start was noticed. What told of its start is there now.
             lifecycle.stepLaunch()

@@ -122,8 +122,7 @@ final class Bench {
     var isBlocked = false
     private let random = SeededRandom(7)
     let userKey: PrivateKey
-    private(set) var log: [String] = []
-    private var logs = Log()
+    private let logs = Log()
 
     private final class Log { var lines: [String] = [] }
     var lines: [String] { logs.lines }
@@ -211,6 +210,12 @@ final class Bench {
 
     var isAuthenticated: Bool { events.contains { if case .authenticated = $0 { true } else { false } } }
     var isEnded: Bool { events.contains { if case .ended = $0 { true } else { false } } }
+
+    /// A channel that the client asks for.
+    func open(_ type: String, _ extra: [UInt8] = []) throws -> ChannelID {
+        guard let id = client.connection.openChannel(type: type, extra: extra, window: 1000) else { throw Problem(text: "no channel") }
+        return id
+    }
 
     /// An open channel of the client's.
     func channel(_ type: String = "session", extra: [UInt8] = [], window: UInt32 = 1 << 20) throws -> ChannelID {

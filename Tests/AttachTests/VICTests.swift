@@ -65,7 +65,7 @@ import Testing
             ("done", "process finished with exit code: 3"), ("never", "launch failed with: execute x: not found"),
         ]
         for (id, text) in cases {
-            let channel = try #require(bench.client.connection.openChannel(type: "attach", extra: Array(id.utf8), window: 1000))
+            let channel = try bench.open("attach", Array(id.utf8))
             try bench.run()
             for message in bench.pid1.messages {
                 if case .wait(let tag, "done") = message { bench.pid1.say(.exited(tag: tag, result("done", exitCode: 3))) }
@@ -76,7 +76,7 @@ import Testing
             try bench.run()
             #expect(bench.taken() == [.openFailed(channel, reason: 1, text: text)])
         }
-        let other = try #require(bench.client.connection.openChannel(type: "direct-tcpip", window: 1000))
+        let other = try bench.open("direct-tcpip")
         try bench.run()
         #expect(bench.taken() == [.openFailed(other, reason: 3, text: "there are no channels of type direct-tcpip")])
     }
@@ -140,7 +140,7 @@ import Testing
         let bench = try Bench()
         try bench.run()
         bench.client.connection.globalRequest(name: "container-ids", wantsReply: true)
-        let channel = try #require(bench.client.connection.openChannel(type: "attach", extra: Array("main".utf8), window: 1000))
+        let channel = try bench.open("attach", Array("main".utf8))
         try bench.run()
         #expect(
             bench.taken() == [
