@@ -155,7 +155,9 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["CLinux", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
+    .testTarget(
+        name: "BootTests",
+        dependencies: ["CLinux", "Control", "ControlClient", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH"], swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.

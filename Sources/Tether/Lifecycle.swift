@@ -343,6 +343,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
+        runtime.control.sessionsChanged()
         // Clients are told why there was no process.
         if case .failed(let failure) = outcome, session.result == nil {
             session.fail(

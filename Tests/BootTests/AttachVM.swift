@@ -150,18 +150,20 @@ final class AttachVM {
         image: String? = nil, _ args: [String], tether: [String: Any] = [:], attach: [String: Any] = [:], options: [String] = [],
         _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
-        scratch = try Scratch()
+        let scratch = try Scratch()
+        self.scratch = scratch
         let key = scratch.file("key")
         let made = try run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "boot-tests", "-f", key])
         try #require(made.status == 0, "\(made.errorText)")
         let line = try String(contentsOfFile: key + ".pub", encoding: .utf8).trimmingCharacters(in: .newlines)
-        let attach = attach.merging(["authorizedKeys": [line]]) { own, _ in own }
+        let attach = ["authorizedKeys": [line]].merging(attach) { _, own in own } as [String: Any]
         let config = configuration(args) { config, process in
             config["tether"] = tether.merging(["attach": attach]) { _, own in own }
             change(&config, &process)
         }
         let data = try JSONSerialization.data(withJSONObject: config)
-        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        let program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        self.program = program
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         func waitFor(_ file: String) {
             for _ in 0..<900 where !FileManager.default.fileExists(atPath: file) && program.process.isRunning {
@@ -190,31 +192,19 @@ final class AttachVM {
     }
 
     /// The command line of OpenSSH's client.
-    func command(_ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true) -> [String] {
+    func command(_ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true, seconds: Int = 120) -> [String] {
         var command = ["ssh", "-F", "/dev/null", "-p", "\(line.port)", "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))"]
         command += ["-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlias=vm", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         command += hasKey ? ["-o", "IdentitiesOnly=yes", "-i", scratch.file("key")] : ["-o", "PubkeyAuthentication=no"]
-        return ["timeout", "120"] + command + options + ["\(user)@127.0.0.1"] + words
+        return ["timeout", "\(seconds)"] + command + options + ["\(user)@127.0.0.1"] + words
     }
 
-    /// Runs OpenSSH's client to its end.
-    func ssh(_ words: [String] = [], input: Data? = nil, options: [String] = [], user: String = "container", hasKey: Bool = true) throws -> Finished {
-        let file = scratch.file("input-\(UUID().uuidString)")
-        try (input ?? Data()).write(to: URL(fileURLWithPath: file))
-        defer { try? FileManager.default.removeItem(atPath: file) }
-        let out = scratch.file("out-\(UUID().uuidString)")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = command(words, options: options, user: user, hasKey: hasKey)
-        process.standardInput = FileHandle(forReadingAtPath: file)
-        for name in [out, out + ".err"] { try Data().write(to: URL(fileURLWithPath: name)) }
-        process.standardOutput = FileHandle(forWritingAtPath: out)
-        process.standardError = FileHandle(forWritingAtPath: out + ".err")
-        try process.run()
-        process.waitUntilExit()
-        return Finished(
-            status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: out)),
-            stderr: try Data(contentsOf: URL(fileURLWithPath: out + ".err")))
+    /// Runs OpenSSH's client to its end, for at most so many seconds.
+    func ssh(
+        _ words: [String] = [], input: Data = Data(), options: [String] = [], user: String = "container", hasKey: Bool = true,
+        seconds: Int = 120
+    ) throws -> Finished {
+        try run(command(words, options: options, user: user, hasKey: hasKey, seconds: seconds), input: input)
     }
 
     /// Starts OpenSSH's client with a pipe as its standard input.
@@ -240,6 +230,24 @@ final class AttachVM {
 
     /// Waits until the VM is off.
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }
+}
+
+/// Runs a program to its end, with a file as its standard input.
+func run(_ arguments: [String], input: Data) throws -> Finished {
+    let scratch = try Scratch()
+    let file = try scratch.write("input", input)
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = arguments
+    process.standardInput = FileHandle(forReadingAtPath: file)
+    let (out, err) = (try scratch.write("out", Data()), try scratch.write("err", Data()))
+    process.standardOutput = FileHandle(forWritingAtPath: out)
+    process.standardError = FileHandle(forWritingAtPath: err)
+    try process.run()
+    process.waitUntilExit()
+    return Finished(
+        status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: out)),
+        stderr: try Data(contentsOf: URL(fileURLWithPath: err)))
 }
 
 /// OpenSSH's client while it runs.
