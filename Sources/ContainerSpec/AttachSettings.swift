@@ -49,7 +49,7 @@ extension AttachSettings {
         waits = reader.bool("wait") ?? waits
         waitTimeoutSeconds = reader.integer("waitTimeoutSeconds", 0...86_400) ?? waitTimeoutSeconds
         compresses = reader.bool("compression") ?? compresses
-        if authorizedKeys.isEmpty && authentication == .publicKey && !allowsVIC {
+        if reader.value("authorizedKeys")?.asksForNothing ?? true, authentication == .publicKey, !allowsVIC {
             reader.report(.missing, "authorizedKeys", "required: no client could authenticate without one")
         }
         reader.refuseUnknown([

@@ -59,7 +59,7 @@ import Testing
         #expect(again.wait(for: "two\n"), "\(again.errorText)")
         #expect(client.text + again.text == "one\n" + numbers + "two\n")
         // Who only watches leaves its input alone.
-        again.process.terminate()
+        again.stop()
         _ = again.finish()
         let watching = try vm.ssh(options: ["-o", "SetEnv=TETHER_STDOUT_FROM=0 TETHER_STDIN=none", "-n", "-o", "ServerAliveInterval=1"], seconds: 3)
         #expect(watching.text.hasPrefix("one\n1\n"), "\(watching.errorText)")

@@ -192,19 +192,19 @@ final class AttachVM {
     }
 
     /// The command line of OpenSSH's client.
-    func command(_ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true, seconds: Int = 120) -> [String] {
+    func command(_ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true) -> [String] {
         var command = ["ssh", "-F", "/dev/null", "-p", "\(line.port)", "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))"]
         command += ["-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlias=vm", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         command += hasKey ? ["-o", "IdentitiesOnly=yes", "-i", scratch.file("key")] : ["-o", "PubkeyAuthentication=no"]
-        return ["timeout", "\(seconds)"] + command + options + ["\(user)@127.0.0.1"] + words
+        return command + options + ["\(user)@127.0.0.1"] + words
     }
 
     /// Runs OpenSSH's client to its end, for at most so many seconds.
     func ssh(
         _ words: [String] = [], input: Data = Data(), options: [String] = [], user: String = "container", hasKey: Bool = true,
-        seconds: Int = 120
+        seconds: Double = 120
     ) throws -> Finished {
-        try run(command(words, options: options, user: user, hasKey: hasKey, seconds: seconds), input: input)
+        try run(command(words, options: options, user: user, hasKey: hasKey), input: input, seconds: seconds)
     }
 
     /// Starts OpenSSH's client with a pipe as its standard input.
@@ -232,8 +232,8 @@ final class AttachVM {
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }
 }
 
-/// Runs a program to its end, with a file as its standard input.
-func run(_ arguments: [String], input: Data) throws -> Finished {
+/// Runs a program, with a file as its standard input, to its end or for so long.
+func run(_ arguments: [String], input: Data, seconds: Double = 120) throws -> Finished {
     let scratch = try Scratch()
     let file = try scratch.write("input", input)
     let process = Process()
@@ -244,10 +244,18 @@ func run(_ arguments: [String], input: Data) throws -> Finished {
     process.standardOutput = FileHandle(forWritingAtPath: out)
     process.standardError = FileHandle(forWritingAtPath: err)
     try process.run()
-    process.waitUntilExit()
+    end(process, within: seconds)
     return Finished(
         status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: out)),
         stderr: try Data(contentsOf: URL(fileURLWithPath: err)))
+}
+
+/// Waits for a process; one that takes longer is killed. (Tests run with signals blocked, and so do their children.)
+private func end(_ process: Process, within seconds: Double) {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while process.isRunning && Date() < deadline { Thread.sleep(forTimeInterval: 0.01) }
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    process.waitUntilExit()
 }
 
 /// OpenSSH's client while it runs.
@@ -270,8 +278,9 @@ final class RunningClient {
         try process.run()
     }
 
-    deinit { if process.isRunning { process.terminate() } }
+    deinit { stop() }
 
+    func stop() { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
     func write(_ text: String) { input.fileHandleForWriting.write(Data(text.utf8)) }
     func endInput() { try? input.fileHandleForWriting.close() }
     var output: Data { (try? Data(contentsOf: URL(fileURLWithPath: out))) ?? Data() }
@@ -289,7 +298,7 @@ final class RunningClient {
     }
 
     func finish() -> Int32 {
-        process.waitUntilExit()
+        end(process, within: 60)
         return process.terminationStatus
     }
 }
