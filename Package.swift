@@ -63,6 +63,10 @@ let guestTargets: [Target] = [
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
+    .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH"], swiftSettings: guest),
+    .executableTarget(
+        name: "TetherAttach", dependencies: ["Attach", "CLinux", "Control", "Linux", "SSH", "SessionLog"], swiftSettings: guest,
+        linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
@@ -146,19 +150,21 @@ let testTargets: [Target] = [
         name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
+    .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
     .testTarget(
         name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], exclude: ["VICClient", "asyncssh"],
         swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
+    .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "BootTests", dependencies: ["CLinux", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
-    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSHConnection", ["SSH"]),
     ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
 ].map { name, dependencies in
     .executableTarget(

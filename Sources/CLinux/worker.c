@@ -15,18 +15,32 @@ static void reset_signals(void) {
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-pid_t clinux_start_helper(const char *path, const char *argument, int socket) {
+/* PID 1 is never killed for memory (oom_score_adj -1000), and a fork inherits that. */
+static int set_oom_score(const char *score) {
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    ssize_t length = (ssize_t)strlen(score);
+    ssize_t written = write(file, score, (size_t)length);
+    close(file);
+    return written == length ? 0 : -1;
+}
+
+pid_t clinux_start_helper(const char *path, const char *argument, int socket, int settings, int errors) {
     sigset_t all, old;
     sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, &old) != 0) return -1;
     pid_t pid = fork();
     if (pid == 0) {
         reset_signals();
+        /* See the header for the number. */
+        if (set_oom_score("500") != 0) _exit(127);
         setsid();
-        /* dup2 onto itself would leave close-on-exec set. */
-        if (socket == 3) (void)fcntl(3, F_SETFD, 0);
-        else if (dup2(socket, 3) < 0) _exit(127);
-        (void)syscall(SYS_close_range, 4, ~0U, 0);
+        /* First out of the way of one another: each may have the number that another one is to get. */
+        socket = fcntl(socket, F_DUPFD, 16);
+        errors = fcntl(errors, F_DUPFD, 16);
+        if (settings >= 0 && (settings = fcntl(settings, F_DUPFD, 16)) < 0) _exit(127);
+        if (dup2(errors, 2) < 0 || dup2(socket, 3) < 0 || (settings >= 0 && dup2(settings, 4) < 0)) _exit(127);
+        (void)syscall(SYS_close_range, settings >= 0 ? 5 : 4, ~0U, 0);
         char *const arguments[] = {(char *)path, (char *)argument, NULL};
         char *const environment[] = {NULL};
         execve(path, arguments, environment);
@@ -45,6 +59,8 @@ pid_t clinux_fork_worker(int *pidfd) {
     pid_t pid = fork();
     if (pid == 0) {
         reset_signals();
+        /* Without /proc, or without the right to lower it, the worker has what its parent has. */
+        (void)set_oom_score("0");
         return 0;
     }
     int saved = errno;

@@ -18,6 +18,25 @@ int cspawn_open_in_root(int root, const char *path) {
     return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
+int cspawn_is_link_in_root(int root, const char *path) {
+    struct open_how how = {
+        .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+    };
+    int file = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    struct stat status;
+    int is_link = file >= 0 && fstat(file, &status) == 0 && S_ISLNK(status.st_mode);
+    if (file >= 0) close(file);
+    return is_link;
+}
+
+int cspawn_is_root(int root, int target) {
+    struct statx a, b;
+    /* The mount as well as the file: a bind mount of the root elsewhere is another place. */
+    return statx(root, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &a) == 0 &&
+        statx(target, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &b) == 0 && a.stx_ino == b.stx_ino && a.stx_mnt_id == b.stx_mnt_id;
+}
+
 static int make(int root, const char *path, int last_is_file, int depth);
 
 /* `name` in `parent` exists, yet the path through it does not: a dangling link. Makes what the link points to. */

@@ -56,4 +56,10 @@ int cspawn_is_directory(int at, const char *path);
 int cspawn_open_in_root(int root, const char *path);
 int cspawn_make_in_root(int root, const char *path, int last_is_file);
 
+/* Whether `path` is a symbolic link inside `root`. */
+int cspawn_is_link_in_root(int root, const char *path);
+
+/* Whether `target` is the root itself, into which a link of the image may lead: what is mounted there covers the whole image. */
+int cspawn_is_root(int root, int target);
+
 #endif

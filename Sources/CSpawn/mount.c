@@ -41,6 +41,20 @@ static int open_mounted(const struct cspawn_plan *plan, int root, size_t index) 
     return mounted;
 }
 
+/* The kernel mounts no file system right on top of itself: cgroup2 in a user namespace, whose /sys is the VM's with all that is
+ * mounted there. With a layer in between it does. */
+static int mount_on_cover(const struct cspawn_plan *plan, int root, int target, size_t index) {
+    const struct cspawn_mount *m = &plan->root->mounts[index];
+    unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    if (mount("none", cspawn_path_of(target).text, "tmpfs", flags, "size=4k") < 0) return -1;
+    int cover = open_mounted(plan, root, index);
+    int result = mount(m->source, cspawn_path_of(cover).text, m->type, m->flags, m->data);
+    int error = errno;
+    close(cover);
+    errno = error;
+    return result;
+}
+
 /* The mappings can be given to a mount only before it is seen anywhere: so the bind mount is made by its new interface. */
 static void bind_mapped(const struct cspawn_plan *plan, const struct cspawn_mount *m, int target, size_t index) {
     unsigned int deep = m->flags & MS_REC ? AT_RECURSIVE : 0;
@@ -87,16 +101,25 @@ void cspawn_do_mount(const struct cspawn_plan *plan, int root, size_t index) {
         errno = EINVAL;
         cspawn_fail(plan, CSPAWN_MOUNT, index);
     }
+    if (m->no_link && cspawn_is_link_in_root(root, m->target)) {
+        errno = ELOOP;
+        cspawn_fail(plan, CSPAWN_TARGET_IS_LINK, index);
+    }
     /* A bind mount's target has to be of its source's kind: a file onto a file. */
     int file = bind && access(m->source, F_OK) == 0 && !cspawn_is_directory(AT_FDCWD, m->source);
     int target = cspawn_make_in_root(root, m->target, file);
     if (target < 0) cspawn_fail(plan, CSPAWN_MOUNT_TARGET, index);
+    if (cspawn_is_root(root, target)) {
+        errno = EBUSY;
+        cspawn_fail(plan, CSPAWN_TARGET_IS_ROOT, index);
+    }
 
     if (bind && m->id_map >= 0) {
         bind_mapped(plan, m, target, index);
     } else {
         unsigned long first = bind ? m->flags & (MS_BIND | MS_REC) : m->flags;
-        if (mount(m->source, cspawn_path_of(target).text, m->type, first, bind ? NULL : m->data) < 0) {
+        if (mount(m->source, cspawn_path_of(target).text, m->type, first, bind ? NULL : m->data) < 0 &&
+            (bind || errno != EBUSY || mount_on_cover(plan, root, target, index) < 0)) {
             cspawn_fail(plan, CSPAWN_MOUNT, index);
         }
     }

@@ -80,6 +80,13 @@ static void make_links(const struct cspawn_plan *plan, int root) {
     }
 }
 
+/* What is mounted over the root itself is what a later process finds as `/`, while the first one does not. */
+static void refuse_root(const struct cspawn_plan *plan, int root, int target, int step, size_t index) {
+    if (!cspawn_is_root(root, target)) return;
+    errno = EBUSY;
+    cspawn_fail(plan, step, index);
+}
+
 /* A masked file reads as /dev/null, a masked directory as an empty one. What is not there needs no mask. */
 static void mask_paths(const struct cspawn_plan *plan, int root) {
     for (size_t i = 0; i < plan->root->masked_path_count; i++) {
@@ -88,6 +95,7 @@ static void mask_paths(const struct cspawn_plan *plan, int root) {
             if (errno == ENOENT || errno == ENOTDIR) continue;
             cspawn_fail(plan, CSPAWN_MASK, i);
         }
+        refuse_root(plan, root, target, CSPAWN_MASK, i);
         int failed = cspawn_is_directory(target, "")
             ? mount("tmpfs", cspawn_path_of(target).text, "tmpfs", MS_RDONLY, NULL)
             : mount("/dev/null", cspawn_path_of(target).text, NULL, MS_BIND, NULL);
@@ -103,6 +111,7 @@ static void make_paths_readonly(const struct cspawn_plan *plan, int root) {
             if (errno == ENOENT || errno == ENOTDIR) continue;
             cspawn_fail(plan, CSPAWN_READONLY_PATH, i);
         }
+        refuse_root(plan, root, target, CSPAWN_READONLY_PATH, i);
         struct cspawn_fd_path under = cspawn_path_of(target);
         if (mount(under.text, under.text, NULL, MS_BIND | MS_REC, NULL) < 0) cspawn_fail(plan, CSPAWN_READONLY_PATH, i);
         close(target);

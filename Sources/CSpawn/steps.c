@@ -21,6 +21,8 @@ const char *cspawn_step_name(int step) {
         [CSPAWN_PROPAGATION] = "make mounts private",
         [CSPAWN_OPEN_ROOT] = "open root",
         [CSPAWN_MOUNT_TARGET] = "make mount target",
+        [CSPAWN_TARGET_IS_LINK] = "mount",
+        [CSPAWN_TARGET_IS_ROOT] = "mount",
         [CSPAWN_MOUNT] = "mount",
         [CSPAWN_MOUNT_PROPAGATION] = "set propagation of mount",
         [CSPAWN_MOUNT_ATTRIBUTES] = "set recursive attributes of mount",

@@ -98,7 +98,7 @@ public final class Cgroup {
         return true
     }
 
-    private static func subdirectories(_ directory: Int32, path: String, atMost limit: Int) throws(CgroupError) -> [String] {
+    static func subdirectories(_ directory: Int32, path: String, atMost limit: Int) throws(CgroupError) -> [String] {
         // A descriptor of its own: closedir(3) closes it, and its position is not shared.
         let own = try CgroupError.mapping { () throws(SyscallError) in
             try attempt("open", path) { clinux_openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }

@@ -17,7 +17,11 @@ public final class CgroupHierarchy {
     public let ceilings: ContainerCeilings
     /// What does not protect PID 1 as it should, for the diagnostics.
     public private(set) var notes: [String] = []
-    private var applied: ResourcePlan?
+    var applied: ResourcePlan?
+    /// The group that the container's first process is in, whose limits programs in the container look at.
+    var containerRoot: Cgroup?
+    /// Forks that were refused in sessions whose groups are gone, where only those had counted them.
+    private var refusedBefore: UInt64 = 0
 
     /// Where PID 1 mounts the filesystem, in its own mount namespace.
     public static let mountPoint = "/sys/fs/cgroup"
@@ -92,18 +96,35 @@ public final class CgroupHierarchy {
     public func makeSession(_ name: String, isContainerRoot: Bool = false) throws(CgroupError) -> Cgroup {
         // Opened or made, removed, made: the counters of a group never go back.
         let old = try container.makeChild(name)
-        guard try old.remove() else {
+        guard try remove(old) else {
             let busy = Errno(rawValue: EBUSY)
             throw CgroupError("make cgroup", old.path, "processes of the session before are still in it", errno: busy)
         }
         let session = try container.makeChild(name)
+        if isContainerRoot { containerRoot = session }
         if isContainerRoot, let applied {
             for write in applied.writes where ResourcePlan.visibleFiles.contains(write.file) { try apply(write, to: session) }
         }
         return session
     }
 
-    private func apply(_ write: CgroupWrite, to group: Cgroup) throws(CgroupError) {
+    /// Removes the group of a session that has ended; what it counted still counts in ``stats()``.
+    /// - Returns: as ``Cgroup/remove()``.
+    public func remove(_ session: Cgroup) throws(CgroupError) -> Bool {
+        let refused = session.countsForksBelow ? 0 : (try? session.refusedForks()) ?? 0
+        let isGone = try session.remove()
+        if isGone { refusedBefore &+= refused }
+        return isGone
+    }
+
+    /// What the container has used since the VM's start.
+    public func stats() throws(CgroupError) -> CgroupStats {
+        var stats = try container.stats()
+        stats.tasks?.refused &+= refusedBefore
+        return stats
+    }
+
+    func apply(_ write: CgroupWrite, to group: Cgroup) throws(CgroupError) {
         guard controllers.contains(write.controller) else {
             if write.alternative == .needless { return }
             let object = write.property.isEmpty ? write.file : write.property

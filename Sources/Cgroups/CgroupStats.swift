@@ -48,7 +48,7 @@ public struct CgroupStats: Equatable, Sendable {
         public var current: UInt64
         /// `pids.max`; nil where there is no limit.
         public var limit: UInt64?
-        /// How often a fork(2) failed because of a limit, here or below.
+        /// How often a fork(2) failed because of a limit, here or below (``Cgroup/refusedForks()``).
         public var refused: UInt64
     }
 
@@ -90,7 +90,7 @@ extension Cgroup {
             swap: try readIfPresent("memory.swap.current"), stat: try readIfPresent("memory.stat"),
             events: try readIfPresent("memory.events"))
         stats.tasks = CgroupStats.tasks(
-            current: try readIfPresent("pids.current"), max: try readIfPresent("pids.max"), events: try readIfPresent("pids.events"))
+            current: try readIfPresent("pids.current"), max: try readIfPresent("pids.max"), refused: try refusedForks())
         stats.devices = CgroupStats.devices(try readIfPresent("io.stat"))
         stats.cpuPressure = CgroupStats.pressure(try readIfPresent("cpu.pressure"))
         stats.memoryPressure = CgroupStats.pressure(try readIfPresent("memory.pressure"))
@@ -122,10 +122,9 @@ extension CgroupStats {
             inactiveFile: fields["inactive_file"], events: MemoryEvents(parsing: events ?? []))
     }
 
-    static func tasks(current: [UInt8]?, max: [UInt8]?, events: [UInt8]?) -> Tasks? {
+    static func tasks(current: [UInt8]?, max: [UInt8]?, refused: UInt64) -> Tasks? {
         guard let current, let count = CgroupFile.single(current) else { return nil }
-        return Tasks(
-            current: count, limit: max.flatMap { CgroupFile.single($0) }, refused: events.flatMap { CgroupFile.Flat($0)["max"] } ?? 0)
+        return Tasks(current: count, limit: max.flatMap { CgroupFile.single($0) }, refused: refused)
     }
 
     static func devices(_ stat: [UInt8]?) -> [Device]? {

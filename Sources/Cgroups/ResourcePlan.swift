@@ -41,6 +41,10 @@ public struct ResourcePlan: Equatable, Sendable {
     /// cgroup namespace, and there programs look for what they may use: a JVM, a Go runtime, `nproc`.
     public static let visibleFiles = ["memory.max", "memory.swap.max", "cpu.max", "cpu.max.burst", "pids.max"]
 
+    /// A plan that limits nothing.
+    static let none = ResourcePlan()
+    private init() {}
+
     /// - Parameter ceilings: what the VM can give at most; they hold also where nothing is configured.
     /// - Throws: ``CgroupError``, which names the property that cannot be honoured.
     public init(_ resources: ContainerResources, ceilings: ContainerCeilings) throws(CgroupError) {
@@ -252,7 +256,7 @@ public struct ResourcePlan: Equatable, Sendable {
     }
 
     /// A number, with the binary suffix that the kernel takes in `memory.max`, or "max".
-    private static func limit(_ text: String) -> UInt64? {
+    static func limit(_ text: String) -> UInt64? {
         if text == "max" { return .max }
         var digits = Array(text.utf8)[...]
         while digits.last == 0x20 { digits.removeLast() }

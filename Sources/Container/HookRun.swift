@@ -218,14 +218,16 @@ public final class HookRun {
             "run \(running.item.kind) hook", running.item.hook.path, text.isEmpty ? cause : "\(cause); it wrote: \(text)")
     }
 
+    /// Not until there is none: a hook may write faster than this reads, for as long as it has.
     private func readOutput(_ running: Running) {
-        while let bytes = try? running.output.read(atMost: 4096) {
+        for _ in 0..<16 {
+            guard let bytes = try? running.output.read(atMost: 4096) else { return }
             if bytes.isEmpty {
                 // It stays readable, and would wake the caller for ever.
                 try? ready?.remove(running.output.rawValue)
                 return
             }
-            running.text.append(contentsOf: bytes.prefix(HookRun.outputLimit - running.text.count))
+            running.text.append(contentsOf: bytes.prefix(max(0, HookRun.outputLimit - running.text.count)))
         }
     }
 

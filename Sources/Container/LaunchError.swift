@@ -43,6 +43,12 @@ extension LaunchError {
         let step = cspawn_step(rawValue: UInt32(truncatingIfNeeded: number))
         if step == CSPAWN_EXEC {
             self.init(exec: process?.command ?? object, errno, interpreterMissing: report.index == 1)
+        } else if step == CSPAWN_TARGET_IS_LINK || step == CSPAWN_TARGET_IS_ROOT {
+            let cause =
+                step == CSPAWN_TARGET_IS_LINK
+                ? "the image has a symbolic link there, where a directory has to be"
+                : "that is the container's root itself, where a link of the image leads"
+            self.init(operation, root?.object(of: step, Int(report.index)) ?? object, cause)
         } else {
             let named = root?.object(of: step, Int(report.index)) ?? process?.object(of: step, Int(report.index))
             self.init(operation, named ?? object, errno.description)
@@ -66,7 +72,9 @@ extension RootPlan {
     fileprivate func object(of step: cspawn_step, _ index: Int) -> String? {
         switch step {
         case CSPAWN_MOUNT_TARGET: mount(index)?.target ?? "?"
-        case CSPAWN_MOUNT, CSPAWN_MOUNT_PROPAGATION, CSPAWN_MOUNT_ATTRIBUTES, CSPAWN_MOUNT_ID_MAP: mount(index)?.description ?? "?"
+        case CSPAWN_TARGET_IS_LINK, CSPAWN_TARGET_IS_ROOT, CSPAWN_MOUNT, CSPAWN_MOUNT_PROPAGATION, CSPAWN_MOUNT_ATTRIBUTES,
+            CSPAWN_MOUNT_ID_MAP:
+            mount(index)?.description ?? "?"
         case CSPAWN_DEVICE: element(devices.map { $0.path }, index)
         case CSPAWN_LINK: element(Defaults.links.map { $0.path }, index)
         case CSPAWN_MASK: element(spec.maskedPaths, index)

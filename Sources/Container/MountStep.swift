@@ -34,6 +34,10 @@ public struct MountStep: Equatable, Sendable {
         self.data = data
     }
 
+    /// Whether the target itself has to be a directory and no link, which would lead the mount elsewhere in the image and leave the
+    /// place without what has to be there. runc has the rule for proc and sysfs.
+    var needsDirectory: Bool { type == "proc" || type == "sysfs" || ["/proc", "/sys", "/dev"].contains(Defaults.normalized(target)) }
+
     /// "tmpfs on /data (size=1m)", "bind /srv on /data"
     var description: String {
         let kind = type ?? "bind \(source ?? "")"

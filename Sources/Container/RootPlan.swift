@@ -109,6 +109,7 @@ final class RootPlan {
             entry.propagation = mount.propagation.first ?? 0
             entry.attributes = mount.attributes
             entry.cleared = mount.clearedAttributes
+            entry.no_link = mount.needsDirectory ? 1 : 0
             entry.id_map = -1
             if !mount.uidMappings.isEmpty {
                 let map = try UserNamespace(mount.uidMappings, mount.gidMappings, for: mount.target)

@@ -28,9 +28,13 @@ extension TetherSettings {
         memoryReserveKiB = reader.integer("memoryReserveKiB", 4096...16_777_216)
         usesInit = reader.bool("init") ?? usesInit
         debug = reader.bool("debug") ?? debug
-        if let attach = reader.object("attach") {
-            attach.refuse(["authorizedKeys", "wait"])
-            attach.refuseUnknown(["authorizedKeys", "wait"])
+        if let object = reader.object("attach"), object.members.contains(where: { !$0.value.asksForNothing }) {
+            var settings = AttachSettings()
+            settings.decode(object)
+            if settings.device == control?.device {
+                object.report(.invalid, "device", "\(quoted(settings.device)) is the line of \"control\"")
+            }
+            attach = settings
         }
         reader.refuseUnknown([
             "id", "rootfs", "log", "stop", "drain", "stdin", "sessions", "restart", "healthcheck", "control", "memoryReserveKiB", "init",
@@ -101,9 +105,10 @@ extension SessionSettings {
     fileprivate mutating func decode(_ reader: ObjectReader) {
         ringKiB = reader.integer("ringKiB", 4...16_384) ?? ringKiB
         slowClient = reader.choice("slowClient", [("detach", SlowClient.detach), ("block", .block)]) ?? slowClient
+        slowClientSeconds = reader.integer("slowClientSeconds", 1...3600) ?? slowClientSeconds
         maxSessions = reader.integer("maxSessions", 1...256) ?? maxSessions
         maxClients = reader.integer("maxClients", 1...64) ?? maxClients
-        reader.refuseUnknown(["ringKiB", "slowClient", "maxSessions", "maxClients"])
+        reader.refuseUnknown(["ringKiB", "slowClient", "slowClientSeconds", "maxSessions", "maxClients"])
     }
 }
 
@@ -135,12 +140,7 @@ extension ControlSettings {
     /// nil where there is no device.
     fileprivate static func read(_ reader: ObjectReader) -> ControlSettings? {
         reader.refuseUnknown(["device"])
-        guard let device = reader.absolutePath("device") else { return nil }
-        let parts = device.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        let isPlain = parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
-        if !isPlain || parts.count < 2 || !device.hasPrefix("/dev/") {
-            reader.report(.invalid, "device", "expected a serial line such as \"/dev/ttyS0\", found \(quoted(device))")
-        }
+        guard let device = reader.serialLine("device") else { return nil }
         return ControlSettings(device: device)
     }
 }

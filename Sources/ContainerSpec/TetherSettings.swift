@@ -20,6 +20,8 @@ public struct TetherSettings: Equatable, Sendable {
     public var healthCheck: HealthCheck?
     /// `control`; nil serves the control protocol on no serial line.
     public var control: ControlSettings?
+    /// `attach`; nil has no attach server.
+    public var attach: AttachSettings?
     /// `memoryReserveKiB`, 4096…16777216: memory that the container cannot have, so that PID 1 keeps working; nil chooses by the
     /// VM's size.
     public var memoryReserveKiB: Int64?
@@ -99,6 +101,8 @@ public struct SessionSettings: Equatable, Sendable {
     public var ringKiB: Int64 = 64
     /// `slowClient`.
     public var slowClient = SlowClient.detach
+    /// `slowClientSeconds`, 1…3600: how long a client may take nothing while it is waited for, before it is cut off.
+    public var slowClientSeconds: Int64 = 2
     /// `maxSessions`, 1…256: sessions at the same time, that of the container process included.
     public var maxSessions: Int64 = 64
     /// `maxClients`, 1…64: clients attached at the same time, to all sessions together.

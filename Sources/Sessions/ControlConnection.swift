@@ -12,6 +12,10 @@ public final class ControlConnection: EventHandler, SessionClient {
     static let outputMark = 32 * 1024
     /// Queued bytes from which no request is read: whoever does not read answers gets no more of them.
     static let requestMark = 128 * 1024
+    /// How often the socket is read in one turn: a client that always has something to say must not keep the others waiting.
+    static let readsAtOnce = 16
+    /// The most requests carried out in one turn, for the same reason.
+    static let requestsAtOnce = 64
     /// The most output in one message.
     public static let pieceSize = 16 * 1024
 
@@ -45,6 +49,8 @@ public final class ControlConnection: EventHandler, SessionClient {
     var followers: [Follower] = []
     private var nextFollower = 0
     private var needsPump = false
+    /// Requests have been read that are yet to be carried out.
+    private var isBehind = false
 
     /// - Parameter descriptor: a connected stream socket, which is made non-blocking.
     public init(_ descriptor: consuming FileDescriptor, loop: EventLoop, service: any ControlService) throws(SyscallError) {
@@ -78,6 +84,7 @@ public final class ControlConnection: EventHandler, SessionClient {
     /// Sends what has come up. Call it after every turn of the loop.
     public func turnEnded() {
         if isClosed { return }
+        if isBehind { decode() }
         if needsPump {
             needsPump = false
             pump()
@@ -85,11 +92,14 @@ public final class ControlConnection: EventHandler, SessionClient {
         updateInterest()
     }
 
+    /// When ``turnEnded()`` has something to do, on the monotonic clock; nil for not before an event.
+    public var nextDeadline: Int64? { isBehind && !isClosed && !isEnding && pending < ControlConnection.requestMark ? 0 : nil }
+
     private func updateInterest() {
         guard !isClosed, let watch else { return }
         var wanted: Epoll.Interest = []
         if pending > 0 { wanted.insert(.writable) }
-        if !isEnding && pending < ControlConnection.requestMark { wanted.insert(.readable) }
+        if !isEnding && !isBehind && pending < ControlConnection.requestMark { wanted.insert(.readable) }
         if wanted != watched {
             watched = wanted
             loop.modify(watch, wanted)
@@ -99,8 +109,8 @@ public final class ControlConnection: EventHandler, SessionClient {
     // MARK: Reading
 
     private func read() {
-        if isClosed || isEnding { return }
-        while pending < ControlConnection.requestMark {
+        if isClosed || isEnding || isBehind { return }
+        for _ in 0..<ControlConnection.readsAtOnce where pending < ControlConnection.requestMark {
             var failure: SyscallError?
             var count: Int? = nil
             withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { buffer in
@@ -116,16 +126,19 @@ public final class ControlConnection: EventHandler, SessionClient {
             guard let count else { return }
             if count == 0 { return close("the client closed the connection") }
             decode()
-            if isClosed || isEnding { return }
+            if isClosed || isEnding || isBehind { return }
         }
     }
 
     private func decode() {
-        while !isClosed && !isEnding {
+        isBehind = false
+        for _ in 0..<ControlConnection.requestsAtOnce where !isClosed && !isEnding {
+            if pending >= ControlConnection.requestMark { break }
             do throws(ControlError) {
                 guard let frame = try decoder.next(ClientMessage.self) else { return }
                 switch frame {
                 case .message(let message): handle(message)
+                case .unknown where !isGreeted: return end("the first message was not hello")
                 case .unknown(let type, let tag):
                     refuse(tag, .unsupported, "take a message", "of type \(type)", "version \(ControlProtocol.version) does not have it")
                 }
@@ -133,6 +146,7 @@ public final class ControlConnection: EventHandler, SessionClient {
                 return end(error.description)
             }
         }
+        isBehind = !isClosed && !isEnding
     }
 
     // MARK: Writing

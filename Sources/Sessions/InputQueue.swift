@@ -9,11 +9,16 @@ public struct InputQueue {
     private struct Chunk {
         /// The attachment that wrote it and gets the credit back; nil for bytes of ours (an end-of-file character).
         let owner: UInt64?
-        let bytes: [UInt8]
+        var bytes: [UInt8]
         var written = 0
     }
 
+    /// Up to this size a chunk takes what the same attachment writes next.
+    private static let chunkSize = 4096
+
     private var chunks: [Chunk] = []
+    /// How many pieces the queue has.
+    var chunkCount: Int { chunks.count - head }
     private var head = 0
 
     var isEmpty: Bool { head == chunks.count }
@@ -24,7 +29,12 @@ public struct InputQueue {
     mutating func append(_ bytes: [UInt8], owner: UInt64?) {
         guard let last = bytes.last else { return }
         endsLine = last == UInt8(ascii: "\n") || last == UInt8(ascii: "\r")
-        chunks.append(Chunk(owner: owner, bytes: bytes))
+        // Keys that are typed one by one must not cost many times what they weigh.
+        if !isEmpty, let last = chunks.indices.last, chunks[last].owner == owner, chunks[last].bytes.count < InputQueue.chunkSize {
+            chunks[last].bytes += bytes
+        } else {
+            chunks.append(Chunk(owner: owner, bytes: bytes))
+        }
     }
 
     /// Hands the first bytes to `write`, which says how many it took.

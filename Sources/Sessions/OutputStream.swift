@@ -50,6 +50,12 @@ struct OutputStream {
         owed = isOpen && clinux_readable_bytes(descriptor, &count) == 0 ? Int(max(0, count)) : 0
     }
 
+    /// Of what the ended process left, no more is owed than is there: whoever else holds the stream's reading end may have taken it.
+    mutating func recheckOwed() {
+        var count: Int32 = 0
+        if owed > 0, clinux_readable_bytes(descriptor, &count) == 0 { owed = min(owed, Int(max(0, count))) }
+    }
+
     enum Reading {
         case bytes(Int)
         case nothing

@@ -12,9 +12,10 @@ public final class Session: EventHandler {
 
     public let id: String
     public let kind: SessionSummary.Kind
-    public let limits: SessionLimits
+    /// The times hold from when they are set; the rings keep the size that they were made with.
+    public var limits: SessionLimits
     /// The command, for lists.
-    public let args: [String]
+    public var args: [String]
     public internal(set) var state = SessionSummary.State.waiting
     /// How the last process ended, once all its output is read.
     public private(set) var result: SessionResult?
@@ -38,7 +39,7 @@ public final class Session: EventHandler {
     private var attachmentsMade: UInt64 = 0
     /// The input ends when the first client that could write to it goes: an exec's, and that of a container with
     /// `"stdin": "once"` (Docker's StdinOnce).
-    private let endsInputWithClient: Bool
+    public var endsInputWithClient: Bool
 
     var stdout: OutputStream
     var stderr: OutputStream
@@ -50,7 +51,9 @@ public final class Session: EventHandler {
     /// Why no more input is taken; then the process's end is closed once the queue is empty.
     var inputEnd: StdinEnd?
     /// Whether the session's processes have a standard input at all.
-    public let mayTakeInput: Bool
+    public var mayTakeInput: Bool
+    /// Whether they have a terminal.
+    public var wantsTerminal: Bool
 
     /// How the process ended, from then until the output is drained.
     var ended: Ended?
@@ -71,9 +74,10 @@ public final class Session: EventHandler {
     /// - Parameters:
     ///   - log: gets the output, too; nil for a session that is not logged.
     ///   - buffer: shared by all sessions, which read one after the other.
+    ///   - wantsTerminal: the process will have a terminal, which a client is told before there is one.
     public init(
         id: String, kind: SessionSummary.Kind, args: [String], limits: SessionLimits, mayTakeInput: Bool,
-        endsInputWithClient: Bool, loop: EventLoop, log: (any OutputLog)?,
+        wantsTerminal: Bool = false, endsInputWithClient: Bool, loop: EventLoop, log: (any OutputLog)?,
         buffer: ReadBuffer
     ) {
         self.id = id
@@ -81,6 +85,7 @@ public final class Session: EventHandler {
         self.args = args
         self.limits = limits
         self.mayTakeInput = mayTakeInput
+        self.wantsTerminal = wantsTerminal
         self.endsInputWithClient = endsInputWithClient
         self.loop = loop
         self.log = log
@@ -110,7 +115,7 @@ public final class Session: EventHandler {
         return (rate(stdout.ring.end, started.stdout), rate(stderr.ring.end, started.stderr))
     }
 
-    public var hasTerminal: Bool { terminal >= 0 }
+    public var hasTerminal: Bool { process == nil ? wantsTerminal : terminal >= 0 }
     var terminal: Int32 { process?.terminal ?? -1 }
 
     // MARK: The process
@@ -196,6 +201,9 @@ public final class Session: EventHandler {
         owner?.sessionEnded(self)
     }
 
+    /// Bytes of output that are kept.
+    public var keptBytes: Int { Int(clamping: stdout.ring.end - stdout.ring.start) &+ Int(clamping: stderr.ring.end - stderr.ring.start) }
+
     // MARK: Clients
 
     /// Attaches a client, without credit yet.
@@ -261,6 +269,8 @@ public final class Session: EventHandler {
 
     /// How the draining ended, once it has.
     private func drainState(_ ended: Ended, _ now: Int64) -> Drain? {
+        stdout.recheckOwed()
+        stderr.recheckOwed()
         if !stdout.isOpen && !stderr.isOpen { return .eof }
         if let log, log.hasFailed || (log.isFull && now - log.lastProgress > limits.drainDeadline &* 1_000_000) { return .deadline }
         // What the process itself wrote is read whatever the time.

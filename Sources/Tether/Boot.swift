@@ -167,7 +167,7 @@ final class Boot {
         case .ended(let record):
             Shutdown.finish(
                 record, phase: .exited, log: log, status: status, diagnostics: diagnostics,
-                logPatience: spec.tether.drain.deadlineSeconds &* 1000, beforeRelease: runtime.linger)
+                logPatience: runtime.spec.tether.drain.deadlineSeconds &* 1000, beforeRelease: runtime.linger)
         }
     }
 

@@ -11,8 +11,11 @@ import Sessions
 final class Execs {
     /// Exec sessions that have ended and are kept so that a client can still ask how.
     private static let keptEnded = 64
-    /// Places for health checks, over and above the configured number of sessions.
-    private static let reserved = 1
+    /// The most output of theirs that is kept, in bytes, whatever the rings' size.
+    private static let keptBytes = 8 << 20
+
+    /// Processes that an ended session has left which are moved in one turn.
+    private static let movedAtOnce = 256
 
     private let runtime: Runtime
     private(set) var all: [Exec] = []
@@ -32,7 +35,7 @@ final class Execs {
         var warnings: [SpecIssue] = []
         let process: ContainerProcess
         do throws(SpecError) {
-            process = try ContainerProcess.decode(request.process, in: runtime.spec, warnings: &warnings)
+            process = try ContainerProcess.decode(request.process, in: runtime.lifecycle.launched, warnings: &warnings)
         } catch {
             return refuse(.invalid, "process", error.description)
         }
@@ -40,8 +43,10 @@ final class Execs {
         if !request.session.isEmpty && runtime.control.session(request.session) != nil {
             return refuse(.invalid, request.session, "there is a session of this name")
         }
-        if running >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
-            return refuse(.tooMany, process.args.first ?? "", "\(running + 1) sessions run, which is the most")
+        // A health check, of which there is one at a time, is over and above the configured number.
+        let clients = all.count { $0.purpose == .client && $0.session.state != .ended }
+        if clients >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
+            return refuse(.tooMany, process.args.first ?? "", "\(clients + 1) sessions run, which is the most")
         }
         // Its start and end are events in the log, which must not pile up where the port takes nothing.
         if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }
@@ -60,7 +65,8 @@ final class Execs {
         made &+= 1
         let id = name.isEmpty ? "exec-\(made)" : name
         let session = runtime.makeSession(
-            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal, endsInputWithClient: true, log: nil)
+            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
+            wantsTerminal: process.terminal, endsInputWithClient: true, log: nil)
         let group: Cgroup
         do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
             return refuse(.failed, error.description)
@@ -106,7 +112,7 @@ final class Execs {
         if exec.purpose == .health {
             all.removeAll { $0 === exec }
         } else {
-            while all.count(where: { $0.session.state == .ended }) > Execs.keptEnded,
+            while isKeepingTooMuch,
                 let oldest = all.firstIndex(where: { $0.session.state == .ended && $0.session.attachments.isEmpty })
             {
                 all.remove(at: oldest)
@@ -115,19 +121,28 @@ final class Execs {
         runtime.control.sessionsChanged()
     }
 
+    private var isKeepingTooMuch: Bool {
+        var (count, bytes) = (0, 0)
+        for exec in all where exec.session.state == .ended {
+            count += 1
+            bytes &+= exec.session.keptBytes
+        }
+        return count > Execs.keptEnded || count > 1 && bytes > Execs.keptBytes
+    }
+
     /// Drops what is known of an ended one.
     func forget(_ session: Session) { all.removeAll { $0.session === session } }
 
     /// What the process left behind lives on in the container, as it does with Docker; its group goes.
     private func leaveGroup(_ group: Cgroup) {
         if let main = runtime.lifecycle.group, let left = try? group.processes() {
-            for pid in left { try? main.add(pid) }
+            for pid in left.prefix(Execs.movedAtOnce) { try? main.add(pid) }
         }
         remove(group)
     }
 
     private func remove(_ group: Cgroup) {
-        if (try? group.remove()) != true { leftGroups.append(group) }
+        if (try? runtime.groups.remove(group)) != true { leftGroups.append(group) }
     }
 
     var nextDeadline: Int64? {
@@ -242,16 +257,3 @@ final class Exec: EventHandler, SessionOwner {
 
 // Container and Sessions do not know each other; what one starts is what the other reads.
 extension SessionProcess: StreamedProcess {}
-
-extension ExitRecord {
-    /// What the session log says of a session's end.
-    init(_ result: SessionResult, restarts: Int64 = 0) {
-        self.init(
-            id: result.id, exitCode: result.exitCode, signal: Signal(rawValue: Int32(result.signal))?.name, coreDumped: result.coreDumped,
-            oomKilled: result.oomKilled, startedAt: result.startedAt, finishedAt: result.finishedAt, stdout: result.stdout,
-            stderr: result.stderr, drain: result.drain,
-            usage: ResourceUsage(
-                userMicroseconds: result.userMicroseconds, systemMicroseconds: result.systemMicroseconds,
-                maximumResidentKiB: result.maximumResidentKiB), restarts: restarts, error: result.error)
-    }
-}

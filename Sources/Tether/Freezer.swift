@@ -15,9 +15,12 @@ final class Freezer: EventHandler {
     /// Whoever waits for all processes to have stopped.
     private var waiting: [(client: ControlConnection, tag: UInt32)] = []
     private var deadline: Deadline?
+    private var pausedAt: Int64 = 0
 
     /// How long the processes may take to stop: those inside a system call that cannot be interrupted finish it first.
     private static let patience: Int64 = 10_000
+    /// The most requests that wait for that.
+    private static let mostWaiting = 64
 
     init(_ runtime: Runtime) { self.runtime = runtime }
 
@@ -27,11 +30,14 @@ final class Freezer: EventHandler {
             return refuse(client, tag, paused, .notRunning, "the container does not run")
         }
         if paused == isPaused && waiting.isEmpty { return client.send(.done(tag: tag)) }
+        if paused && runtime.lifecycle.stopping.isAsked { return refuse(client, tag, paused, .busy, "the container is being stopped") }
+        if waiting.count >= Freezer.mostWaiting { return refuse(client, tag, paused, .tooMany, "\(waiting.count) requests wait already") }
         do throws(CgroupError) {
             if paused {
                 try freeze()
                 waiting.append((client, tag))
-                deadline = .after(milliseconds: Freezer.patience)
+                // A second request makes nobody wait longer.
+                deadline = deadline ?? .after(milliseconds: Freezer.patience)
                 look()
             } else {
                 thaw()
@@ -44,6 +50,7 @@ final class Freezer: EventHandler {
     }
 
     private func freeze() throws(CgroupError) {
+        if !isPaused { pausedAt = Clock.monotonic() }
         isPaused = true
         if watch == nil { watch = try runtime.groups.container.watchEvents() }
         if registration == nil, let descriptor = watch?.descriptor {
@@ -57,6 +64,7 @@ final class Freezer: EventHandler {
         guard isPaused else { return }
         isPaused = false
         deadline = nil
+        runtime.health.wasPaused(for: Clock.monotonic() &- pausedAt)
         if let registration { runtime.loop.unwatch(registration) }
         registration = nil
         watch = nil

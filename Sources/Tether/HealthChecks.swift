@@ -11,11 +11,15 @@ final class HealthChecks {
     private var session: Session?
     private var timeoutAt: Int64?
     private var hasTimedOut = false
+    /// A check is being started: it may end before its session is known.
+    private var isStarting = false
 
     init(_ runtime: Runtime) { self.runtime = runtime }
 
     /// The container process was started.
     func containerStarted() {
+        // The check of another configuration may still run.
+        if let session { runtime.execs.exec(of: session)?.kill() }
         session = nil
         timeoutAt = nil
         monitor = runtime.spec.tether.healthCheck.map { HealthMonitor($0, startedAt: Clock.monotonic()) }
@@ -34,7 +38,9 @@ final class HealthChecks {
         monitor?.begin(now)
         hasTimedOut = false
         timeoutAt = now &+ check.timeout
-        let process = runtime.spec.process.beside(args: check.test.arguments)
+        let process = runtime.lifecycle.launched.process.beside(args: check.test.arguments)
+        isStarting = true
+        defer { isStarting = false }
         switch runtime.execs.start(process, name: "", wantsStdin: false, purpose: .health) {
         case .success(let session): if self.monitor?.nextCheck == nil { self.session = session }
         case .failure(let failure):
@@ -44,7 +50,8 @@ final class HealthChecks {
 
     /// The check's process has ended, or could not be started.
     func checkEnded(_ session: Session) {
-        guard monitor != nil, self.session == nil || self.session === session else { return }
+        // One of a run or a configuration before says nothing of this one.
+        guard monitor != nil, isStarting || self.session === session else { return }
         if hasTimedOut {
             let seconds = (monitor?.check.timeout ?? 0) / 1_000_000_000
             finish(HealthMonitor.Result(exitCode: -1, output: "the check has not ended within its time (\(seconds) s)"))
@@ -91,15 +98,19 @@ final class HealthChecks {
         runtime.control.notify(.health(state))
     }
 
-    var nextDeadline: Int64? { (runtime.isPaused ? nil : monitor?.nextCheck).earlier(timeoutAt) }
+    /// The container was paused for so many nanoseconds, which are not a check's.
+    func wasPaused(for time: Int64) { timeoutAt = timeoutAt.map { $0 &+ time } }
+
+    var nextDeadline: Int64? { runtime.isPaused ? nil : timeoutAt.earlier(monitor?.nextCheck) }
 
     func checkDeadlines(_ now: Int64) {
+        // A frozen container cannot answer, and is not to be blamed for it.
+        if runtime.isPaused { return }
         if let timeoutAt, timeoutAt <= now {
             self.timeoutAt = nil
             hasTimedOut = true
             if let session { runtime.execs.exec(of: session)?.kill() }
         }
-        // A frozen container cannot answer, and is not to be blamed for it.
-        if !runtime.isPaused, let due = monitor?.nextCheck, due <= now { start(now) }
+        if let due = monitor?.nextCheck, due <= now { start(now) }
     }
 }

@@ -15,6 +15,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     enum Stage {
         /// Compiles the seccomp profile.
         case preparing
+        /// Waits for a client to attach.
+        case held
         /// Waits for the last process of the run before to be gone.
         case clearing
         case launching
@@ -43,11 +45,15 @@ final class Lifecycle: EventHandler, SessionOwner {
     let runtime: Runtime
     /// The primary session, which goes through all starts.
     let session: Session
-    private(set) var stage = Stage.preparing
+    var stage = Stage.preparing
     private(set) var outcome: Outcome?
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
     private(set) var filter: SyscallFilter?
+    /// The configuration that the container was started with; what is read anew meanwhile holds from the next start on.
+    private(set) var launched: ContainerSpec
+    /// What ``filter`` was made of.
+    private var filtered: (profile: SeccompProfile, bounding: UInt64)?
     var restart: RestartTracker
 
     private var compilation: SeccompCompilation?
@@ -60,20 +66,20 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// When the sessions beside the container process have to have ended; nil once that is settled.
     private var endDeadline: Deadline?
     private var restAfter: Int64 = 0
+    /// The wait for a client to attach.
+    var holding = Holding()
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
-    private var trouble: FailureReport?
+    var trouble: FailureReport?
 
-    // Stopping.
-    private(set) var isStopping = false
-    private var killAt: Int64?
-    private(set) var wasKilled = false
-    private var giveUpAt: Int64?
+    /// How far a stop has come.
+    var stopping = Stopping()
 
     init(_ runtime: Runtime, session: Session) {
         self.runtime = runtime
         self.session = session
+        launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
         session.owner = self
     }
@@ -83,13 +89,20 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     // MARK: Starting
 
-    /// Begins with the first start.
+    /// Begins with a start: the first, or a further one.
     func begin() {
+        stage = .preparing
+        launched = spec
         runtime.status.enter(.launching)
-        guard let profile = spec.seccomp else { return startContainer() }
+        let bounding = launched.process.capabilities.bounding
+        guard let profile = launched.seccomp else {
+            filter = nil
+            filtered = nil
+            return startOrHold()
+        }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startOrHold() }
         do throws(SeccompError) {
-            compilation = try SeccompCompilation(
-                profile, for: SeccompTarget(boundingCapabilities: spec.process.capabilities.bounding))
+            compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
         } catch {
             fail(Failure(error.operation, error.object, error.cause))
@@ -105,7 +118,8 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
-            startContainer()
+            filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
+            startOrHold()
         } catch {
             compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
@@ -113,7 +127,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     /// Starts the process, once nothing is left of a run before.
-    private func startContainer() {
+    func startContainer() {
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -133,12 +147,17 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .launching
         runtime.status.enter(.launching)
         saveRecoveryState(.launching, nil, 0)
-        let process = spec.process
+        let process = launched.process
+        session.args = Runtime.bounded(process.args)
+        session.wantsTerminal = process.terminal
+        session.mayTakeInput = process.terminal || launched.tether.stdin != .none
+        session.endsInputWithClient = launched.tether.stdin == .once
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: spec.tether.stdin != .none), filter: filter)
+            streams: process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
+            filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(spec, root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -164,9 +183,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     private func started(_ container: RunningContainer) {
         self.container = container
         stage = .running
-        wasKilled = false
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         startedAt = Clock.monotonic()
         session.begin(container.process)
         let time = Timestamp(nanoseconds: session.startedAt)
@@ -174,20 +191,26 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.pid = container.process.processID
         runtime.status.startedAt = time
         runtime.log.event(
-            .start(id: spec.tether.id, pid: container.process.processID, args: Runtime.bounded(spec.process.args), startedAt: time))
+            .start(id: spec.tether.id, pid: container.process.processID, args: session.args, startedAt: time))
         runtime.status.enter(.running)
         poststart = container.poststart()
         if poststart != nil { stepPoststart() }
         runtime.containerStarted()
         // A stop that was asked for while the last step of the start was under way.
-        if isStopping { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
+        if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
-    private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
+    func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
         var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
         state.save()
+    }
+
+    /// The configuration was read anew.
+    func configurationChanged() {
+        restart.policy = spec.tether.restart
+        if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 
     private func stepPoststart() {
@@ -211,10 +234,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         return true
     }
 
-    private func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
+    func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
         ranFor = Clock.monotonic() &- startedAt
-        killAt = nil
-        giveUpAt = nil
+        stopping.processIsAnother()
         // The group was made for this run, so what it has counted happened in this run.
         let killed = (try? group?.memoryEvents())??.oomKill ?? 0
         runtime.setFrozen(false)
@@ -248,7 +270,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
         endDeadline = nil
-        poststop = HookRun.poststop(spec, root: Shutdown.rootfs)
+        poststop = HookRun.poststop(launched, root: Shutdown.rootfs)
         if poststop == nil { decide() } else { stepPoststop() }
     }
 
@@ -269,7 +291,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         container = nil
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
-        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: isStopping)
+        let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
         var record = ExitRecord(result, restarts: before)
         record.id = spec.tether.id
         record.error = trouble
@@ -287,7 +309,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func fail(_ failure: Failure) {
         // A stop while the container was being started again ends it as its last run did.
-        if isStopping, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
+        if stopping.isAsked, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
     }
 
     /// How the run before ended, when the container is being started again.
@@ -298,71 +320,37 @@ final class Lifecycle: EventHandler, SessionOwner {
         return record
     }
 
-    private func over(_ outcome: Outcome) {
-        stage = .over
-        self.outcome = outcome
-        launch = nil
-        session.finish()
-    }
-
-    // MARK: Stopping
-
-    /// Someone wants the container to end.
-    /// - Parameters: what is not given is as configured.
-    func stop(_ reason: String, signal: Signal? = nil, timeoutMilliseconds: Int64? = nil) {
-        let signal = signal ?? spec.tether.stop.signal
-        let timeout = timeoutMilliseconds ?? spec.tether.stop.timeoutSeconds &* 1000
-        let again = isStopping
-        isStopping = true
+    /// A stop ends a start that is under way, or the wait for one.
+    func abandonStart() {
+        let cause = "stopped before it started"
         switch stage {
         case .preparing, .clearing:
             compilation = nil
             stepper.pause(runtime.loop)
-            fail(Failure("start", spec.tether.id, "stopped before it started"))
+            fail(Failure("start", spec.tether.id, cause))
+        case .held:
+            runtime.status.isWaiting = false
+            fail(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
         case .launching:
-            launch?.cancel("stopped before it started")
+            launch?.cancel(cause)
             stepLaunch()
-        case .resting:
-            runtime.diagnostics.info("stop asked by \(reason): not starting again")
-            if let lastRecord { over(.ended(lastRecord)) }
-        case .running where session.state == .running:
-            runtime.diagnostics.info("stop asked by \(reason): sending \(signal.name), then waiting \(timeout) ms")
-            if !again {
-                runtime.status.enter(.stopping)
-                runtime.control.notify(.stopping)
-            }
-            signalStop(signal, timeout)
+        case .resting: if let lastRecord { over(.ended(lastRecord)) }
         case .running, .ending, .over: break
         }
     }
 
-    private func signalStop(_ signal: Signal, _ timeout: Int64) {
-        // A frozen process would take the signal only when it is thawed.
-        runtime.setFrozen(false)
-        container?.process.signal(signal)
-        let due = Clock.monotonic() &+ timeout &* 1_000_000
-        // A second request may shorten the wait, not lengthen it.
-        killAt = min(killAt ?? due, due)
-    }
-
-    private func kill() {
-        runtime.diagnostics.warning("still running after the grace period: killing it")
-        wasKilled = true
-        killAt = nil
-        giveUpAt = Clock.monotonic() &+ Lifecycle.killPatience &* 1_000_000
-        container?.process.signal(.kill)
-        container?.killNamespaces()
-        do throws(CgroupError) { try runtime.groups.container.kill() } catch { runtime.diagnostics.warning(error.description) }
-    }
-
-    /// Even SIGKILL did not end it: it hangs in the kernel, and waiting longer helps nobody.
-    private func giveUp() {
-        giveUpAt = nil
-        let pid = container?.process.processID ?? 0
-        let cause = "it has not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL"
-        runtime.diagnostics.error("end pid \(pid): \(cause)")
-        trouble = FailureReport(phase: .stopping, operation: "end", object: "pid \(pid)", cause: cause)
-        processEnded(ProcessEnd(waitStatus: SIGKILL), ResourceUsage())
+    private func over(_ outcome: Outcome) {
+        stage = .over
+        self.outcome = outcome
+        launch = nil
+        // Clients are told why there was no process.
+        if case .failed(let failure) = outcome, session.result == nil {
+            session.fail(
+                RequestFailure(
+                    .launchFailed, exitCode: failure.exitCode, operation: failure.operation, object: failure.object, cause: failure.cause))
+        } else {
+            session.finish()
+        }
     }
 
     // MARK: Events and deadlines
@@ -381,10 +369,11 @@ final class Lifecycle: EventHandler, SessionOwner {
         var next: Int64?
         switch stage {
         case .preparing: next = compilation?.deadline.nanoseconds
+        case .held: next = holding.until
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
-        case .running: next = killAt.earlier(giveUpAt).earlier(poststart?.deadline.nanoseconds)
+        case .running: next = stopping.next.earlier(poststart?.deadline.nanoseconds)
         case .ending: next = poststop?.deadline.nanoseconds ?? (Clock.monotonic() &+ 5_000_000)
         case .resting: next = restAfter
         case .over: break
@@ -395,16 +384,16 @@ final class Lifecycle: EventHandler, SessionOwner {
     func checkDeadlines(_ now: Int64) {
         switch stage {
         case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .held: checkHold(now)
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:
-            if let killAt, killAt <= now { kill() }
-            if let giveUpAt, giveUpAt <= now { giveUp() }
+            checkStop(now)
             if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
         case .ending:
             endOthers()
             if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
-        case .resting: if restAfter <= now { startContainer() }
+        case .resting: if restAfter <= now { begin() }
         case .over: break
         }
     }

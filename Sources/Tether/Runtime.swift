@@ -15,7 +15,8 @@ import Sessions
 final class Runtime: EventHandler {
     private enum Role: Int32 { case stops, log, diagnostics, drivers }
 
-    private(set) var spec: ContainerSpec
+    /// The configuration; what of it the container runs with is ``Lifecycle/launched``.
+    var spec: ContainerSpec
     let loop: EventLoop
     let stops: StopRequests
     let log: SessionLogWriter
@@ -23,7 +24,7 @@ final class Runtime: EventHandler {
     let status: StatusReporter
     let groups: CgroupHierarchy
     private let modules: ModuleLoader
-    private let readSpec: () throws(Failure) -> ContainerSpec
+    let readSpec: () throws(Failure) -> ContainerSpec
     private let buffer = ReadBuffer()
 
     private(set) lazy var lifecycle = Lifecycle(self, session: makePrimarySession())
@@ -36,6 +37,12 @@ final class Runtime: EventHandler {
     private var driversWatch: EventLoop.Watch?
     private var logWatch: EventLoop.Watch?
     private var diagnosticsWatch: EventLoop.Watch?
+    private var toldLostEvents = 0
+    /// More children than are taken in one turn may have ended: SIGCHLD has been taken already.
+    private var mayReapMore = false
+    /// The most children taken in one turn: in a container without a PID namespace, one process after another can become an orphan,
+    /// for ever.
+    private static let reapedAtOnce = 256
     /// Processes that ended as PID 1's children without having been started by it.
     private(set) var orphans = 0
 
@@ -73,8 +80,10 @@ final class Runtime: EventHandler {
     /// Gives the clients what is still theirs. For as long as they take it, and no longer than the output may be drained.
     func linger() {
         let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
+        // A process that SIGKILL has not ended will not end now: who follows it is not kept waiting for that.
+        let lastWords = Deadline.after(milliseconds: spec.tether.sessions.slowClientSeconds &* 1000)
         while !control.isClosed && !deadline.hasPassed {
-            control.close("the VM powers off")
+            control.close("the VM powers off", whoeverFollows: execs.running > 0 && lastWords.hasPassed)
             do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch {
                 return diagnostics.warning(error.description)
             }
@@ -83,9 +92,14 @@ final class Runtime: EventHandler {
 
     private func turn(until limit: Int64?) throws(SyscallError) {
         updatePorts()
-        try loop.turn(until: nextDeadline.earlier(limit))
+        try loop.turn(until: mayReapMore ? 0 : nextDeadline.earlier(limit))
+        if mayReapMore { reap() }
         let now = Clock.monotonic()
         log.flushDue()
+        if log.lostEvents > toldLostEvents && !log.isFull {
+            diagnostics.warning("session log: \(log.lostEvents - toldLostEvents) events were lost while the port took nothing")
+            toldLostEvents = log.lostEvents
+        }
         lifecycle.session.checkDeadlines(now)
         for exec in execs.all { exec.session.checkDeadlines(now) }
         lifecycle.checkDeadlines(now)
@@ -104,22 +118,29 @@ final class Runtime: EventHandler {
     // MARK: Sessions
 
     func makeSession(
-        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, endsInputWithClient: Bool, log: (any OutputLog)?
+        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, wantsTerminal: Bool, endsInputWithClient: Bool,
+        log: (any OutputLog)?
     ) -> Session {
+        Session(
+            id: id, kind: kind, args: Runtime.bounded(args), limits: sessionLimits, mayTakeInput: mayTakeInput,
+            wantsTerminal: wantsTerminal, endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+    }
+
+    var sessionLimits: SessionLimits {
         var limits = SessionLimits()
         limits.ringCapacity = Int(clamping: spec.tether.sessions.ringKiB &* 1024)
         limits.slowClient = spec.tether.sessions.slowClient == .block ? .block : .detach
+        limits.stallMilliseconds = spec.tether.sessions.slowClientSeconds &* 1000
         limits.drainGrace = spec.tether.drain.graceMilliseconds
         limits.drainDeadline = spec.tether.drain.deadlineSeconds &* 1000
-        return Session(
-            id: id, kind: kind, args: Runtime.bounded(args), limits: limits, mayTakeInput: mayTakeInput,
-            endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+        return limits
     }
 
     private func makePrimarySession() -> Session {
         makeSession(
             id: spec.tether.id, kind: .primary, args: spec.process.args,
-            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, endsInputWithClient: spec.tether.stdin == .once, log: log)
+            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, wantsTerminal: spec.process.terminal,
+            endsInputWithClient: spec.tether.stdin == .once, log: log)
     }
 
     // MARK: What the parts tell each other
@@ -127,13 +148,16 @@ final class Runtime: EventHandler {
     func containerStarted() {
         // What the start took is not needed again soon.
         clinux_release_free_memory()
-        // Only now, beside the container: it does not wait for drivers that it may never need.
-        if drivers == nil {
-            drivers = HardwareDrivers(modules, diagnostics)
-            watchDrivers()
-        }
+        loadDrivers()
         health.containerStarted()
         control.sessionsChanged()
+    }
+
+    /// Loads the other drivers. Only now, beside the container: it does not wait for drivers that it may never need.
+    func loadDrivers() {
+        guard drivers == nil else { return }
+        drivers = HardwareDrivers(modules, diagnostics)
+        watchDrivers()
     }
 
     func containerEnded() {
@@ -144,36 +168,6 @@ final class Runtime: EventHandler {
 
     /// Lets a paused container run on.
     func setFrozen(_ frozen: Bool) { if !frozen { freezer.thaw() } }
-
-    /// Reads the configuration anew. Limits, stop, restart and health settings hold at once, the rest when the container is started
-    /// again; what belongs to the VM (the disk, the log) does not change while it runs.
-    func reload() -> Failure? {
-        do throws(Failure) {
-            var new = try readSpec()
-            if new.tether.id != spec.tether.id { throw Failure("reload", Boot.configurationKey, "the id of a container cannot change") }
-            new.tether.rootfs = spec.tether.rootfs
-            new.tether.control = spec.tether.control
-            do throws(CgroupError) {
-                for note in try Runtime.limit(groups, new.resources) { diagnostics.warning(note) }
-            } catch {
-                throw Failure(error.operation, error.object, error.cause)
-            }
-            // The kernel takes further programs, but only to forbid more.
-            if new.resources.devices != spec.resources.devices {
-                diagnostics.warning("linux.resources.devices: the new rules hold from the VM's next boot on")
-            }
-            let check = spec.tether.healthCheck
-            spec = new
-            lifecycle.restart.policy = new.tether.restart
-            log.partialDelay = new.tether.log.partialFlushMilliseconds &* 1_000_000
-            if new.tether.healthCheck != check && lifecycle.isRunning { health.containerStarted() }
-            diagnostics.info("configuration read anew")
-            return nil
-        } catch {
-            diagnostics.error(error.description)
-            return error
-        }
-    }
 
     /// Limits the container to what the configuration gives it.
     /// - Returns: what cannot be had as it was asked for.
@@ -202,13 +196,18 @@ final class Runtime: EventHandler {
     }
 
     private func stopIfRequested() {
-        guard let reason = stops.reason, !lifecycle.isStopping else { return }
+        guard let reason = stops.reason, !lifecycle.stopping.isAsked else { return }
         lifecycle.stop(reason)
     }
 
-    /// Takes all ended children: processes, workers, helpers, and orphans that came to us.
+    /// Takes ended children: processes, workers, helpers, and orphans that came to us.
     private func reap() {
-        while let child = Children.reapOne() {
+        mayReapMore = true
+        for _ in 0..<Runtime.reapedAtOnce {
+            guard let child = Children.reapOne() else {
+                mayReapMore = false
+                return
+            }
             if take(child) { continue }
             // A process may end before its start was noticed. What told of its start is there now.
             lifecycle.stepLaunch()

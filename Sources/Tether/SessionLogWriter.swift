@@ -74,7 +74,15 @@ final class SessionLogWriter: OutputLog {
     /// Ends a record that another writer may have left unfinished.
     func endInterruptedRecord() { port.append { $0.append(UInt8(ascii: "\n")) } }
 
+    /// Queued bytes from which no event is added but the last one. Output stops far earlier; events are made by clients, too.
+    private static let eventMark = 1 << 20
+    /// Events that were left out because the port takes nothing.
+    private(set) var lostEvents = 0
+
     func event(_ event: SessionEvent) {
+        if port.pending >= SessionLogWriter.eventMark {
+            guard case .exit = event else { return lostEvents &+= 1 }
+        }
         let now = Clock.realtime()
         port.append { encoder.encode(event, at: now, into: &$0) }
     }

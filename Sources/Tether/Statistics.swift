@@ -10,7 +10,7 @@ enum Statistics {
         var json = JSONWriter()
         json.beginObject()
         json.member("monotonicMicroseconds", Clock.monotonic() / 1000)
-        if let stats = try? runtime.groups.container.stats() {
+        if let stats = try? runtime.groups.stats() {
             json.key("container")
             stats.write(to: &json)
         }

@@ -18,6 +18,8 @@ final class StatusReporter {
     var startedAt: Timestamp?
     var restarts: Int64 = 0
     var isPaused = false
+    /// The container process is not started before a client attaches.
+    var isWaiting = false
     var health: Status.Health?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
@@ -47,6 +49,7 @@ final class StatusReporter {
         endPhase()
         self.phase = phase
         pid = nil
+        isWaiting = false
         var last = status()
         last.exit = exit
         // A host that is busy (a snapshot, a migration) refuses for a moment; the client below retries each request, this
@@ -68,8 +71,8 @@ final class StatusReporter {
 
     private func status() -> Status {
         Status(
-            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, health: health,
-            timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
+            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused,
+            isWaiting: isWaiting, health: health, timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
     }
 
     private func write(_ status: Status) -> Bool {

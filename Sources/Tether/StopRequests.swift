@@ -44,8 +44,10 @@ final class StopRequests {
 
     private func takeSignals() -> Bool {
         var childEnded = false
-        // An error of the read leaves nothing to take; what is pending makes the descriptor readable again.
-        while let arrival = (try? signals.next()) ?? nil {
+        // An error of the read leaves nothing to take; what is pending makes the descriptor readable again. At most so many at once:
+        // a process that sees PID 1 may send them faster than they are taken.
+        for _ in 0..<64 {
+            guard let arrival = (try? signals.next()) ?? nil else { break }
             switch arrival.number {
             case SIGCHLD: childEnded = true
             case SIGTERM, SIGINT, SIGPWR: request(Signal(rawValue: arrival.number)?.name ?? "a signal")

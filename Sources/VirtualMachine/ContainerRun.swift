@@ -16,6 +16,8 @@ public struct RunOptions: Sendable {
     public var qemu = "qemu-system-x86_64"
     /// guestinfo variables by full name.
     public var variables: [String: [UInt8]] = [:]
+    /// Files that hold the values of further variables, by full name. They are read anew each time that the guest asks.
+    public var variableFiles: [String: String] = [:]
     /// Whether captures and status stay behind.
     public var isKept = false
     /// Where the run's files go; nil for a new directory under TMPDIR.
@@ -33,6 +35,7 @@ public struct RunOptions: Sendable {
     public init(machine: MachineConfiguration) { self.machine = machine }
 
     static let statusKey = "guestinfo.tether.status"
+    static let hostKeysKey = "guestinfo.tether.attach.hostkeys"
 }
 
 /// Runs one container VM in QEMU, from power-on to power-off.
@@ -57,7 +60,9 @@ public struct ContainerRun {
     public mutating func run() throws(VirtualMachineError) -> Int32 {
         options.qemu = try QEMUProcess.find(options.qemu)
         let directory = try RunDirectory(path: options.directory, isKept: options.isKept)
-        if options.isKept, let configuration = options.variables["guestinfo.tether.config"] {
+        let store = GuestInfoStore(options.variables)
+        try readFiles(into: store)
+        if options.isKept, let configuration = store["guestinfo.tether.config"] {
             try directory.write(configuration, to: "config.json")
         }
         if options.usesUEFI { options.machine.firmware = try Self.firmware(directory) }
@@ -72,9 +77,12 @@ public struct ContainerRun {
         }
         defer { hostprocess_unwatch_signals() }
 
-        let store = GuestInfoStore(options.variables)
         let log = self.log
+        let isKept = options.isKept
         store.onSet = { key, value in
+            // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
+            if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
+            if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
         let outcome = try start(directory, store, signals: signalInput)
@@ -85,6 +93,22 @@ public struct ContainerRun {
         }
         return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }
+
+    /// A file that cannot be read is an error now, and later no value.
+    private func readFiles(into store: GuestInfoStore) throws(VirtualMachineError) {
+        for (name, path) in options.variableFiles {
+            _ = try system { () throws(SyscallError) in try Files.read(path, limit: Self.variableLimit) }
+            store.setSource(name) { [log] in
+                do throws(SyscallError) { return try Files.read(path, limit: Self.variableLimit) } catch {
+                    log.warning("\(name) has no value now: \(error)")
+                    return nil
+                }
+            }
+        }
+    }
+
+    /// The longest value that VMware holds.
+    private static let variableLimit = 1 << 20
 
     // MARK: The accelerator
 

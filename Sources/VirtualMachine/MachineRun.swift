@@ -56,7 +56,8 @@ final class MachineRun {
     private var buffer = [UInt8](repeating: 0, count: 65_536)
 
     /// The guest has this long to power off after its exit record, and QEMU to end after it has closed its channels.
-    private static let powerOffPatience: Int64 = 30_000
+    /// The guest's own bounds add up to 63 s: its clients, its processes, its disks, its diagnostics.
+    private static let powerOffPatience: Int64 = 75_000
     /// How often the power button is pressed until the guest says that it is stopping: it may not listen yet.
     private static let buttonInterval: Int64 = 2_000
 

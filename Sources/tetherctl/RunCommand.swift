@@ -57,7 +57,12 @@ struct RunCommand: ParsableCommand {
     var diskController = MachineConfiguration.DiskController.pvscsi
     @Option(help: "q35 or pc.")
     var machine = MachineConfiguration.Board.q35
-    @Option(help: ArgumentHelp("A further guestinfo variable; \"guestinfo.\" may be left out. May be repeated.", valueName: "key=value"))
+    @Option(
+        help: ArgumentHelp(
+            """
+            A further guestinfo variable; "guestinfo." may be left out. May be repeated. With key=@path it is what the file holds each \
+            time that the guest reads it, and can be changed while the VM runs.
+            """, valueName: "key=value"))
     var guestinfo: [String] = []
 
     @Option(help: ArgumentHelp("Stop the container after this time. 0: never.", valueName: "seconds"))
@@ -134,7 +139,7 @@ struct RunCommand: ParsableCommand {
         options.accelerator = accel
         options.usesUEFI = firmware == .uefi
         options.qemu = qemu
-        options.variables = try variables()
+        (options.variables, options.variableFiles) = try variables()
         options.isKept = keep || keepIn != nil
         options.directory = keepIn
         options.timeoutSeconds = timeout
@@ -161,8 +166,9 @@ struct RunCommand: ParsableCommand {
         throw VirtualMachineError("find tether.iso", "", "it is not at \(tried.first ?? "any known place"); run \"make iso\" or give --iso")
     }
 
-    private func variables() throws(VirtualMachineError) -> [String: [UInt8]] {
+    private func variables() throws(VirtualMachineError) -> (values: [String: [UInt8]], files: [String: String]) {
         var variables: [String: [UInt8]] = [:]
+        var files: [String: String] = [:]
         if let config {
             let content: [UInt8]
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
@@ -185,9 +191,16 @@ struct RunCommand: ParsableCommand {
             }
             let key = String(pair[..<equals])
             let name = key.hasPrefix("guestinfo.") ? key : "guestinfo." + key
-            variables[name] = Array(pair[pair.index(after: equals)...].utf8)
+            let value = pair[pair.index(after: equals)...]
+            if value.hasPrefix("@") {
+                files[name] = String(value.dropFirst())
+                variables[name] = nil
+            } else {
+                files[name] = nil
+                variables[name] = Array(value.utf8)
+            }
         }
-        return variables
+        return (variables, files)
     }
 
     private static func randomUUID() -> [UInt8] { withUnsafeBytes(of: UUID().uuid) { Array($0) } }

@@ -174,9 +174,30 @@ import Testing
             answers += 1
         }
         #expect(answers > 3)
+        let pids = (try vm.stats()["container"] as? [String: Any])?["pids"] as? [String: Any]
+        #expect((pids?["refused"] as? Int ?? 0) > 0, "what the limit refuses in a session is the container's: \(pids ?? [:])")
         let ended = try vm.stop()
         #expect(ended.code == 143 || ended.code == 137, "\(ended.finished.errorText)\n\(ended.console.suffix(3000))")
         #expect(ended.exit != nil && !ended.console.contains("Kernel panic"))
+    }
+
+    @Test("bombs of processes and memory without a limit of their own, in several sessions: a stop ends the VM, with its record")
+    func heavyBombs() throws {
+        let vm = try LiveVM(["sleep", "900"], tether: ["stop": ["timeoutSeconds": 1]], options: ["--stop-timeout", "120"]) { config, _ in
+            config["linux"] = ["resources": ["pids": ["limit": -1]]]
+        }
+        _ = try vm.exec(["sh", "-c", ":() { : | : & }; while :; do : ; done"])
+        _ = try vm.exec(["sh", "-c", "bomb() { while :; do bomb & done; }; bomb"])
+        _ = try vm.exec(["sh", "-c", "while :; do (awk 'BEGIN { s = 1; while (1) s = s s }' &); done"])
+        let end = Date().addingTimeInterval(8)
+        while Date() < end { try vm.client.ping(timeout: 30) }
+        let start = Date()
+        let ended = try vm.stop()
+        // 1 s of grace, 10 s until the process is given up, 10 s for the others, 30 s to unmount; in emulation.
+        #expect(Date().timeIntervalSince(start) < 110)
+        #expect(ended.exit != nil && [137, 143].contains(ended.code), "\(ended.finished.errorText)\n\(ended.console.suffix(3000))")
+        #expect(ended.console.contains("power off") && !ended.console.contains("Kernel panic"))
+        #expect(!ended.finished.errorText.contains("killing it"), "\(ended.finished.errorText)")
     }
 
     @Test("a container that takes all memory is ended, and that is told; PID 1 lives")

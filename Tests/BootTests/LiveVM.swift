@@ -9,23 +9,27 @@ final class LiveVM {
     let client: ControlClient
     private let scratch: Scratch
     private let program: RunningProgram
+    private var config: [String: Any]
 
     /// Boots the ISO and waits until PID 1 answers.
     ///
     /// - Parameters:
     ///   - image: a disk; nil for the sample image.
     ///   - tether: members of the configuration's extension object, beside `control`.
+    ///   - isChangeable: the VM reads its configuration from a file, which ``reconfigure(_:)`` changes.
     init(
-        image: String? = nil, _ args: [String], tether: [String: Any] = [:], options: [String] = [],
+        image: String? = nil, _ args: [String], tether: [String: Any] = [:], options: [String] = [], isChangeable: Bool = false,
         _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
-        let config = configuration(args) { config, process in
+        config = configuration(args) { config, process in
             config["tether"] = tether.merging(["control": ["device": "/dev/ttyS0"]]) { _, own in own }
             change(&config, &process)
         }
         scratch = try Scratch()
         let data = try JSONSerialization.data(withJSONObject: config)
-        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        var options = ["--timeout", "1200"] + options
+        if isChangeable { options += ["--guestinfo", "tether.config=@" + (try scratch.write("live.json", data))] }
+        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: isChangeable ? nil : data, options: options))
         let socket = VM.kept(scratch) + "/attach.sock"
         for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
             Thread.sleep(forTimeInterval: 0.1)
@@ -48,6 +52,17 @@ final class LiveVM {
         if program.process.isRunning { program.process.terminate() }
         if program.process.isRunning { program.process.terminate() }
     }
+
+    /// Changes what the VM reads when its configuration is read anew.
+    func reconfigure(_ change: (inout [String: Any]) -> Void) throws {
+        change(&config)
+        try reconfigure(JSONSerialization.data(withJSONObject: config))
+    }
+
+    func reconfigure(_ text: Data) throws { try scratch.write("live.json", text) }
+
+    /// Takes the configuration away.
+    func removeConfiguration() throws { try FileManager.default.removeItem(atPath: scratch.file("live.json")) }
 
     /// Waits until the VM is off.
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }

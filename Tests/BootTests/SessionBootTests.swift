@@ -58,6 +58,23 @@ import Testing
         #expect(named.out == "65534:65534 home=/\n", "\(named.err)")
     }
 
+    @Test("what is killed for memory: the helper before others, the processes as configured, PID 1 never")
+    func scores() throws {
+        // Without a PID namespace of its own the container sees them all.
+        let vm = try LiveVM(["sleep", "900"]) { config, process in
+            config["linux"] = ["namespaces": [["type": "mount"], ["type": "uts"]]]
+            process["oomScoreAdj"] = 50
+        }
+        let script = """
+            for p in /proc/[0-9]*; do
+              read comm < $p/comm; case $comm in tether*|init|sleep) echo $comm=$(cat $p/oom_score_adj);; esac
+            done
+            """
+        let (_, out, err) = try vm.shell(script)
+        #expect(out.split(separator: "\n").sorted() == ["init=-1000", "sleep=50", "tether-relay=500"], "\(out)\(err)")
+        #expect(try vm.stop().code == 143)
+    }
+
     private func ends(_ vm: LiveVM) throws {
         #expect(try vm.shell("exit 42").result.exitCode == 42)
         let killed = try vm.shell("echo last; kill -KILL $$").result

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Cgroups
@@ -85,7 +86,7 @@ import Testing
         stats.memory = CgroupStats.memory(
             current: Array("4096\n".utf8), peak: nil, max: Array("max\n".utf8), swap: nil, stat: Array("anon 1024\nfile 2048\n".utf8),
             events: Array("oom_kill 1\n".utf8))
-        stats.tasks = CgroupStats.tasks(current: Array("3\n".utf8), max: Array("100\n".utf8), events: Array("max 2\n".utf8))
+        stats.tasks = CgroupStats.tasks(current: Array("3\n".utf8), max: Array("100\n".utf8), refused: 2)
         stats.devices = CgroupStats.devices(Array("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n".utf8))
         stats.memoryPressure = CgroupStats.pressure(Array("some avg10=12.34 total=18446744073709551615\n".utf8))
         #expect(
@@ -97,6 +98,30 @@ import Testing
                 "io":[{"device":"8:0","readBytes":1,"writtenBytes":2,"reads":3,"writes":4,"discardedBytes":0,"discards":0}],\
                 "pressure":{"memory":{"some":{"average10Percent":12.340,"totalMicroseconds":18446744073709551615}}}}
                 """)
+    }
+
+    /// Ordinary directories with the files of a kernel that counts refused forks only in the group of the process.
+    @Test func refusedForks() throws {
+        let root = NSTemporaryDirectory() + "/tether-groups-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for (path, events) in [("", "max 1\n"), ("/main", "max 20\n"), ("/main/init.scope", "max 300\n"), ("/exec-1", "max x\n")] {
+            try FileManager.default.createDirectory(atPath: root + path, withIntermediateDirectories: true)
+            try Data(events.utf8).write(to: URL(fileURLWithPath: root + path + "/pids.events"))
+        }
+        // One without the file, and a file where a group is expected.
+        try FileManager.default.createDirectory(atPath: root + "/empty", withIntermediateDirectories: true)
+        try Data().write(to: URL(fileURLWithPath: root + "/cgroup.procs"))
+        let group = try Cgroup(root: root)
+        #expect(try group.refusedForks() == 321 && !group.countsForksBelow)
+        // At most so many groups are looked at.
+        for number in 0..<2 * Cgroup.removalsAtOnce {
+            try FileManager.default.createDirectory(atPath: root + "/many/\(number)", withIntermediateDirectories: true)
+            try Data("max 1000\n".utf8).write(to: URL(fileURLWithPath: root + "/many/\(number)/pids.events"))
+        }
+        #expect(try group.refusedForks() <= 321 + 1000 * UInt64(Cgroup.removalsAtOnce))
+        // A kernel that counts what is below as well.
+        try Data("max 0\n".utf8).write(to: URL(fileURLWithPath: root + "/pids.events.local"))
+        #expect(try group.refusedForks() == 1 && group.countsForksBelow)
     }
 
     @Test func ceilings() {

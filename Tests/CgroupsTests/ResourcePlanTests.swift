@@ -182,4 +182,67 @@ import Testing
         #expect(plan.writes.map { "\($0.file)=\($0.value)" } == ["memory.max=100", "pids.max=50", "memory.max=4096"])
         #expect(plan.notes == ["linux.resources.pids.limit lowered from 60 to 50: the VM has no more to give"])
     }
+
+    private func changes(
+        _ before: @escaping (inout ContainerResources) -> Void, _ after: @escaping (inout ContainerResources) -> Void
+    ) throws -> [String] {
+        var plans: [ResourcePlan] = []
+        for change in [before, after] {
+            var resources = ContainerResources()
+            change(&resources)
+            plans.append(try ResourcePlan(resources, ceilings: ContainerCeilings(memoryBytes: 1000, tasks: 50, reserveBytes: 0)))
+        }
+        return try ResourcePlan.changes(from: plans[0], to: plans[1]).map { $0.file + "=" + $0.value }
+    }
+
+    @Test func aChangeIsWhatDiffers() throws {
+        #expect(try changes({ $0.pidsLimit = 10 }, { $0.pidsLimit = 10 }) == [])
+        #expect(try changes({ $0.pidsLimit = 10 }, { $0.pidsLimit = 20 }) == ["pids.max=20"])
+        // What is not limited any more is limited by what the VM can give.
+        #expect(try changes({ $0.pidsLimit = 10 }, { _ in }) == ["pids.max=50"])
+        #expect(try changes({ $0.memory.reservation = 5 }, { $0.memory.limit = 100 }) == ["memory.low=0", "memory.max=100"])
+        // Of two writes to one file the last counts.
+        #expect(
+            try changes(
+                {
+                    $0.memory.limit = 100
+                    $0.unified = [KeyValue(key: "memory.max", value: "200"), KeyValue(key: "memory.high", value: "150")]
+                }, { $0.memory.limit = 200 }) == ["memory.high=max"])
+    }
+
+    @Test func quotaAndBurstChangeInAnOrderThatTheKernelTakes() throws {
+        let before: (inout ContainerResources) -> Void = {
+            $0.cpu.quota = 50_000
+            $0.cpu.burst = 40_000
+        }
+        let after: (inout ContainerResources) -> Void = {
+            $0.cpu.quota = 10_000
+            $0.cpu.burst = 5000
+        }
+        #expect(try changes(before, after) == ["cpu.max.burst=0", "cpu.max=10000 100000", "cpu.max.burst=5000"])
+        #expect(try changes(before, { _ in }) == ["cpu.max.burst=0", "cpu.max=max 100000"])
+        #expect(try changes(before, before) == [])
+        #expect(try changes({ $0.cpu.idle = 1 }, { $0.cpu.shares = 2 }) == ["cpu.idle=0", "cpu.weight=1"])
+        #expect(try changes({ $0.cpu.cpus = "0" }, { _ in }) == ["cpuset.cpus=\n"])
+    }
+
+    @Test func limitsOfDevicesAreToldApart() throws {
+        func rate(_ minor: UInt32, _ rate: UInt64) -> DeviceRate { DeviceRate(major: 8, minor: minor, rate: rate) }
+        let before: (inout ContainerResources) -> Void = {
+            $0.blockIO.throttleReadBytes = [rate(0, 100), rate(16, 200)]
+            $0.blockIO.throttleWriteBytes = [rate(0, 300)]
+            $0.blockIO.weight = 500
+        }
+        #expect(
+            try changes(before, { $0.blockIO.throttleReadBytes = [rate(0, 100), rate(16, 250)] })
+                == ["io.max=8:0 wbps=max", "io.bfq.weight=default 100", "io.max=8:16 rbps=250"])
+    }
+
+    @Test func aRawFileWhoseUsualValueIsNotKnownStays() throws {
+        let raw: (inout ContainerResources) -> Void = {
+            $0.unified = [KeyValue(key: "memory.swap.high", value: "7"), KeyValue(key: "misc.max", value: "x 1")]
+        }
+        #expect(throws: CgroupError.self) { try changes(raw, { _ in }) }
+        #expect(try changes(raw, { $0.unified = [KeyValue(key: "misc.max", value: "x 1")] }) == ["memory.swap.high=max"])
+    }
 }

@@ -65,6 +65,51 @@ extension ContainerSystemTests { @Suite struct BasicTests {
         #expect(!FileManager.default.fileExists(atPath: "/etc/made-by-a-test"))
     }
 
+    /// Followed, such a link has the mount cover what the process is executed from, which then is "not found".
+    @Test(arguments: [
+        ("/proc", "/", "proc on /proc"), ("/proc", "bin", "proc on /proc"), ("/sys", "/bin", "sysfs on /sys"),
+        ("/sys", "nowhere", "sysfs on /sys"), ("/dev", "/bin", "tmpfs on /dev (mode=755,size=65536k)"),
+    ])
+    func aLinkInThePlaceOfAStandardMountIsRefused(_ path: String, _ link: String, _ mount: String) throws {
+        let root = try Root()
+        try FileManager.default.createSymbolicLink(atPath: root.path + path, withDestinationPath: link)
+        let cause = "the image has a symbolic link there, where a directory has to be"
+        #expect(throws: LaunchError("mount", mount, cause)) { try start(shell("echo unreachable"), in: root) }
+        var spec = shell("echo unreachable")
+        spec.mounts = [ContainerMount(destination: "/proc//", type: "proc", source: "proc", options: [])]
+        #expect(throws: LaunchError.self) { try start(spec, in: root) }
+        // A mount of the user's own is one that a link may lead elsewhere.
+        let other = try Root()
+        try FileManager.default.createSymbolicLink(atPath: other.path + "/data", withDestinationPath: "/srv")
+        spec = shell("grep -c ' /srv ' /proc/mounts")
+        spec.mounts = [ContainerMount(destination: "/data", type: "tmpfs", source: "tmpfs", options: [])]
+        #expect(try run(spec, in: other).stdout == "1\n")
+    }
+
+    @Test(arguments: ["/here", "/bin/..", "/here/../here", "/up/up"])
+    func aMountOnTheRootItselfIsRefused(_ destination: String) throws {
+        let root = try Root()
+        try FileManager.default.createSymbolicLink(atPath: root.path + "/here", withDestinationPath: "/")
+        try FileManager.default.createSymbolicLink(atPath: root.path + "/up", withDestinationPath: "../..")
+        var spec = shell("echo unreachable")
+        spec.mounts = [ContainerMount(destination: destination, type: "tmpfs", source: "tmpfs", options: [])]
+        let cause = "that is the container's root itself, where a link of the image leads"
+        #expect(throws: LaunchError("mount", "tmpfs on \(destination)", cause)) { try start(spec, in: root) }
+        spec.mounts = []
+        spec.maskedPaths = [destination]
+        #expect(throws: LaunchError("mask", destination, "Device or resource busy")) { try start(spec, in: root) }
+        spec.maskedPaths = []
+        spec.readonlyPaths = [destination]
+        #expect(throws: LaunchError("make read-only", destination, "Device or resource busy")) { try start(spec, in: root) }
+        // The root bound elsewhere is another place.
+        spec = shell("ls /again")
+        spec.mounts = [
+            ContainerMount(destination: "/again", type: nil, source: root.path, options: ["bind"]),
+            ContainerMount(destination: "/again", type: "tmpfs", source: "tmpfs", options: []),
+        ]
+        #expect(try run(spec, in: root).end.exitCode == 0)
+    }
+
     @Test func theKernelsSettingsAreNotTheContainersByDefault() throws {
         let result = try run(shell("echo '|/bin/sh' > /proc/sys/kernel/core_pattern; cat /proc/timer_list"), in: Root())
         #expect(result.stderr.contains("Read-only file system"))

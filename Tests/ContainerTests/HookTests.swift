@@ -30,6 +30,26 @@ extension ContainerSystemTests { @Suite struct HookTests {
         }
     }
 
+    @Test func oneThatNeverStopsToWriteHasItsTimeAllTheSame() throws {
+        var spec = shell("true")
+        spec.hooks.poststop = [hook("exec busybox yes", timeout: 1), hook("exec busybox dd if=/dev/zero bs=1M", timeout: 1)]
+        let run = try #require(HookRun.poststop(spec, root: "/"))
+        let start = Clock.monotonic()
+        let failures = wait(run)
+        #expect(failures.count == 2 && failures.allSatisfy { $0.cause.hasPrefix("it has not ended within 1 s") }, "\(failures)")
+        #expect(Clock.monotonic() - start < 15_000_000_000)
+        // Whatever it writes, a step comes back.
+        spec.hooks.poststop = [hook("busybox yes & exec busybox yes", timeout: 30)]
+        let flood = try #require(HookRun.poststop(spec, root: "/"))
+        for _ in 0..<200 {
+            let before = Clock.monotonic()
+            #expect(flood.step() == .waiting)
+            #expect(Clock.monotonic() - before < 1_000_000_000)
+            waitReadable(flood.descriptor, flood.deadline)
+        }
+        flood.abandon()
+    }
+
     @Test(arguments: [true, false]) func theyRunInTheirOrderAndPlaces(_ usesInit: Bool) throws {
         let root = try Root()
         let scratch = try Scratch()

@@ -28,6 +28,76 @@ import Testing
         #expect(open.filter { $0 > 2 }.count == 1)
     }
 
+    private static let score = "/proc/self/oom_score_adj"
+    /// Makes this process one that is seldom killed for memory, as PID 1 is. Lowering takes CAP_SYS_RESOURCE in the VM's own user
+    /// namespace.
+    private static func protect() -> String? {
+        guard let before = try? Files.readText(score), (try? Files.write("-500", to: score)) != nil else { return nil }
+        return before
+    }
+    private static func unprotect(_ before: String?) { if let before { try? Files.write(before, to: score) } }
+    private static let canProtect: Bool = {
+        let before = protect()
+        unprotect(before)
+        return before != nil
+    }()
+
+    @Test(.enabled(if: WorkerTests.canProtect, "needs CAP_SYS_RESOURCE"))
+    func aWorkerDoesNotInheritTheProtectionFromBeingKilledForMemory() throws {
+        let before = WorkerTests.protect()
+        defer { WorkerTests.unprotect(before) }
+        let worker = try Worker.start("score") { output in output.send((try? Files.read(WorkerTests.score, limit: 64)) ?? []) }
+        #expect(worker.wait(until: .after(milliseconds: 10_000)).messages == [Array("0\n".utf8)])
+    }
+
+    @Test func aHelperIsKilledForMemoryBeforeOthers() throws {
+        let before = WorkerTests.protect()
+        defer { WorkerTests.unprotect(before) }
+        let (read, write) = try Pipe().take()
+        let output = FileDescriptor(owning: read)
+        let script = "/tmp/tether-helper-\(getpid())"
+        try Files.replace(script, with: Array("cat /proc/self/oom_score_adj >&3".utf8))
+        defer { unlink(script) }
+        let pid: pid_t
+        do {
+            let given = FileDescriptor(owning: write)
+            pid = clinux_start_helper("/bin/sh", script, given.rawValue, -1, 2)
+        }
+        try #require(pid > 0)
+        var text: [UInt8] = []
+        while let bytes = try output.read(atMost: 4096), !bytes.isEmpty { text += bytes }
+        #expect(String(decoding: text, as: UTF8.self) == "500\n")
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid && status == 0)
+    }
+
+    @Test func aHelperHasItsDescriptorsWhateverNumbersTheyHadBefore() throws {
+        let script = "/tmp/tether-helper-descriptors-\(getpid())"
+        try Files.replace(script, with: Array("cat <&4 >&3; echo problem >&2; i=5; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && [ $i != 10 ] && echo $i >&3; i=$((i+1)); done; :".utf8))
+        defer { unlink(script) }
+        let (input, settings) = try Pipe().take()
+        let (output, socket) = try Pipe().take()
+        let (problems, errors) = try Pipe().take()
+        let ours = FileDescriptor(owning: output)
+        let theirs = FileDescriptor(owning: socket)
+        let problemsEnd = FileDescriptor(owning: problems)
+        let errorsEnd = FileDescriptor(owning: errors)
+        let inputEnd = FileDescriptor(owning: input)
+        do {
+            let writer = FileDescriptor(owning: settings)
+            #expect(write(writer.rawValue, "settings\n", 9) == 9)
+        }
+        // The settings come as 3 or 4 where these were free, the others as anything.
+        let pid = clinux_start_helper("/bin/sh", script, theirs.rawValue, inputEnd.rawValue, errorsEnd.rawValue)
+        try #require(pid > 0)
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid && status == 0)
+        let text = String(decoding: try ours.read(atMost: 4096) ?? [], as: UTF8.self)
+        // 10 is the shell's own, for the script.
+        #expect(text == "settings\n", "\(text)")
+        #expect(try problemsEnd.read(atMost: 100) == Array("problem\n".utf8))
+    }
+
     @Test func itsMessagesArriveInOrder() throws {
         let big = [UInt8](repeating: 0xFF, count: 40_000)
         let worker = try Worker.start("count") { output in

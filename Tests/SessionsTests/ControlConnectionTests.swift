@@ -146,6 +146,58 @@ import Testing
         }
     }
 
+    @Test("output that someone else took from the pipe is not waited for")
+    func stolenOutput() throws {
+        var limits = SessionLimits()
+        limits.drainGrace = 300
+        let server = try TestServer(limits: limits)
+        server.log.isFull = true
+        // Its child outlives it with the pipe, and reads from it what nobody has read yet.
+        let thief = "(sleep 0.6; head -c 4 < /proc/self/fd/1 > /dev/null; exec sleep 20) 2> /dev/null &"
+        let session = try server.start(["sh", "-c", thief + " printf lost"], isLogged: true)
+        let start = Clock.monotonic()
+        while session.state != .ended && Clock.monotonic() - start < 8_000_000_000 {
+            try server.turn()
+            if Clock.monotonic() - start > 1_500_000_000 { server.log.isFull = false }
+        }
+        #expect(session.state == .ended && session.result?.drain == .grace && session.result?.stdout.bytes == 0)
+    }
+
+    @Test("a client that never stops to talk keeps nobody waiting, and one that does not greet is shown the door")
+    func talkers() throws {
+        let server = try TestServer()
+        _ = try server.start(["sleep", "100"])
+        let talker = try server.connect()
+        var greeting: [UInt8] = []
+        ClientMessage.hello(version: 1, name: "talker").encode(into: &greeting)
+        #expect(try greeting.withUnsafeBytes { bytes in try talker.write(bytes) } == greeting.count)
+        // Messages that nobody answers.
+        var words: [UInt8] = []
+        for _ in 0..<8000 { ClientMessage.window(tag: 9, .stdout, bytes: 1).encode(into: &words) }
+        let number = talker.rawValue
+        let done = DispatchSemaphore(value: 0)
+        Thread.detachNewThread { [words] in
+            while words.withUnsafeBytes({ Glibc.send(number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }) == words.count {}
+            done.signal()
+        }
+        let client = try TestClient(server)
+        for tag in UInt32(1)..<20 {
+            client.send(.ping(tag: tag))
+            #expect(try client.wait(seconds: 5) { client.has(.pong(tag: tag)) })
+        }
+        shutdown(number, Int32(SHUT_RDWR))
+        #expect(done.wait(timeout: .now() + 10) == .success)
+
+        let stranger = try server.connect()
+        let unknown: [UInt8] = [5, 0, 0, 0, 99, 1, 0, 0, 0]
+        #expect(try unknown.withUnsafeBytes { bytes in try stranger.write(bytes) } == 9)
+        try server.turn()
+        try server.turn()
+        var answer: [UInt8] = []
+        while let bytes = try stranger.read(atMost: 4096), !bytes.isEmpty { answer += bytes }
+        #expect(String(decoding: answer, as: UTF8.self).hasSuffix("the first message was not hello"))
+    }
+
     @Test("a terminal: input is edited, its end is an end of file")
     func terminal() throws {
         let server = try TestServer()
@@ -209,7 +261,7 @@ import Testing
         _ = try client.wait(seconds: 1) { false }
         #expect(client.pending > 0)
         client.isAsleep = false
-        #expect(try client.wait { client.has(.done(tag: 60_000)) })
+        #expect(try client.wait { client.messages.last == .done(tag: 60_000) })
     }
 
     @Test("a gigabyte through standard input and output of one process at once")

@@ -57,6 +57,26 @@ import Testing
         #expect(queue.isEmpty)
     }
 
+    @Test("bytes that come one by one cost no more than those that come together")
+    func single() {
+        var queue = InputQueue()
+        var expected: [UInt8] = []
+        for number in 0..<InputQueue.credit {
+            expected.append(UInt8(truncatingIfNeeded: number))
+            queue.append([UInt8(truncatingIfNeeded: number)], owner: 1)
+            if number == 5000 { queue.append([7], owner: nil) }
+        }
+        expected.insert(7, at: 5001)
+        #expect(queue.chunkCount < 16)
+        var out: [UInt8] = []
+        var counts: [UInt64?: Int] = [:]
+        while let taken = queue.writeFirst({ bytes in
+            out += Array(bytes.prefix(1000))
+            return min(1000, bytes.count)
+        }) { counts[taken.owner, default: 0] += taken.count }
+        #expect(out == expected && counts == [1: InputQueue.credit, nil: 1])
+    }
+
     @Test("a process that takes nothing leaves it as it is; what is dropped is named")
     func dropped() {
         var queue = InputQueue()

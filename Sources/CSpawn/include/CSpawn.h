@@ -40,6 +40,7 @@ struct cspawn_mount {
     unsigned long propagation; /* MS_SHARED, MS_SLAVE, ... [| MS_REC], or 0 */
     uint64_t attributes;       /* MOUNT_ATTR_* to set on the mount and on all below it (mount_setattr(2)) */
     uint64_t cleared;          /* MOUNT_ATTR_* to clear there */
+    int no_link;               /* the target itself must not be a symbolic link */
     int id_map;                /* user namespace whose mappings a bind mount takes, or -1 */
     int id_map_recursive;      /* so do the mounts below it */
 };
