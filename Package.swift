@@ -42,6 +42,7 @@ let guestTargets: [Target] = [
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
@@ -64,6 +65,7 @@ let guestTargets: [Target] = [
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
+    .systemLibrary(name: "CHogweed", pkgConfig: "hogweed", providers: [.apt(["nettle-dev", "libgmp-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CMount", pkgConfig: "mount", providers: [.apt(["libmount-dev"])]),
@@ -79,6 +81,11 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "guestinfo-bed",
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        swiftSettings: common),
+    .target(name: "SSHBed", dependencies: ["CHostProcess", "CLinux", "CSpawn", "Linux", "SSH"], swiftSettings: common),
+    .executableTarget(
+        name: "ssh-bed",
+        dependencies: ["SSHBed", "SSH", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
@@ -123,6 +130,9 @@ let testTargets: [Target] = [
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(
+        name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], exclude: ["VICClient", "asyncssh"],
+        swiftSettings: common),
+    .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "BootTests", dependencies: ["Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
@@ -131,7 +141,8 @@ let testTargets: [Target] = [
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
-    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
+    ("FuzzSSHConnection", ["SSH"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
