@@ -43,6 +43,7 @@ let guestTargets: [Target] = [
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
+    .target(name: "VIC", dependencies: ["CNettle", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
@@ -57,7 +58,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: [
             "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
-            "Storage", "SessionLog", "Control",
+            "Storage", "SessionLog", "Control", "VIC",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
@@ -101,7 +102,7 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux",
+            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "VIC",
             .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -122,6 +123,7 @@ let testTargets: [Target] = [
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(
         name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
@@ -135,7 +137,8 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
+    .testTarget(name: "BootTests", dependencies: ["ContainerSpec", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay", "VIC"],
+        swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
@@ -143,6 +146,8 @@ let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
     ("FuzzSSHConnection", ["SSH"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzVIC", ["VIC", "ContainerSpec"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],

@@ -26,6 +26,7 @@ extension Runtime {
             lifecycle.configurationChanged()
             if new.tether.healthCheck != old.tether.healthCheck && lifecycle.isRunning { health.containerStarted() }
             diagnostics.info("configuration read anew")
+            vic?.take()
             return nil
         } catch {
             diagnostics.error("configuration not read anew: \(error.description)")
@@ -46,6 +47,8 @@ extension Runtime {
         keep(new.tether.sessions.ringKiB != old.tether.sessions.ringKiB, "tether.sessions.ringKiB")
         // The kernel takes further programs, but only to forbid more.
         keep(new.resources.devices != old.resources.devices, "linux.resources.devices")
+        keep(new.tether.log.format != old.tether.log.format, "tether.log.format")
+        new.tether.log.format = old.tether.log.format
         new.tether.rootfs = old.tether.rootfs
         new.tether.control = old.tether.control
         new.tether.memoryReserveKiB = old.tether.memoryReserveKiB

@@ -19,6 +19,9 @@ final class StatusReporter {
     var restarts: Int64 = 0
     var isPaused = false
     var health: Status.Health?
+    var notHonoured: [String] = []
+    /// Tells VIC's portlayer, where it is that which configured the VM.
+    var vic: VICReporter?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64, diagnostics: Diagnostics) {
@@ -51,8 +54,11 @@ final class StatusReporter {
         last.exit = exit
         // A host that is busy (a snapshot, a migration) refuses for a moment; the client below retries each request, this
         // the whole of it, since nothing after it says how the container ended.
-        for _ in 0..<3 where write(last) { return true }
-        return false
+        var isTaken = false
+        for _ in 0..<3 where !isTaken { isTaken = write(last) }
+        // Last of all: to whoever watches it this is the end.
+        let isToldVIC = vic?.finish(exit) ?? true
+        return isTaken && isToldVIC
     }
 
     private func endPhase() {
@@ -67,9 +73,11 @@ final class StatusReporter {
     }
 
     private func status() -> Status {
-        Status(
+        var status = Status(
             phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, health: health,
             timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
+        status.notHonoured = notHonoured
+        return status
     }
 
     private func write(_ status: Status) -> Bool {

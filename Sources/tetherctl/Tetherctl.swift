@@ -6,7 +6,7 @@ import Foundation
 struct Tetherctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tetherctl", abstract: "Run, watch and debug container VMs.",
-        subcommands: [RunCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self])
+        subcommands: [RunCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self, VICCommand.self])
 
     static func main() {
         // Of a caller that closed one of these (`>&-`), a file or a socket of ours would get its number and the output.
