@@ -73,11 +73,11 @@ swift: | packages
 # ---- Programs ------------------------------------------------------------------------------------------------------
 
 # swift build leaves a program alone that has not changed, so a stamp says when it last looked.
-guest := build/init build/tether-relay
+guest := build/init build/tether-relay build/tether-attach
 $(guest): build/.guest
 	@[ -e $@ ] || scripts/build-guest build/guest $(guest)
 build/.guest: $(sources) scripts/build-guest | swift
-	$(say) Building PID 1 and its relay (Embedded Swift)"
+	$(say) Building PID 1, its relay and its attach server (Embedded Swift)"
 	@mkdir -p build
 	@scripts/build-guest build/guest $(guest)
 	@touch $@

@@ -42,6 +42,7 @@ let guestTargets: [Target] = [
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "LineHandshake", swiftSettings: guest),
     .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
     .target(name: "VIC", dependencies: ["CNettle", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
@@ -63,6 +64,10 @@ let guestTargets: [Target] = [
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
+    .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH"], swiftSettings: guest),
+    .executableTarget(
+        name: "TetherAttach", dependencies: ["Attach", "CLinux", "Control", "Linux", "SSH", "SessionLog"], swiftSettings: guest,
+        linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
@@ -91,18 +96,26 @@ let hostTargets: [Target] = [
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "VSPC", swiftSettings: common),
+    .target(name: "LineEndpoint", dependencies: ["VSPC", "LineHandshake", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "AttachClient", dependencies: ["SSH", "LineEndpoint", "Linux", "CLinux"], swiftSettings: common),
+    .target(
+        name: "Concentrator",
+        dependencies: ["VSPC", "LineEndpoint", "SessionLog", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "VIC",
+            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog",
+            "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "CLinux", "VIC",
             .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -128,16 +141,26 @@ let testTargets: [Target] = [
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
         name: "VirtualMachineTests",
-        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux"],
         swiftSettings: common),
+    .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
+    .testTarget(
+        name: "ConcentratorTests", dependencies: [
+            "Concentrator", "VSPC", "LineEndpoint", "LineHandshake", "CLinux", "Linux", "tetherctl",
+            .product(name: "Logging", package: "swift-log"),
+        ], swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
+    .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
+    .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
     .testTarget(
         name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], exclude: ["VICClient", "asyncssh"],
         swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["ContainerSpec", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay", "VIC"],
+    .testTarget(
+        name: "BootTests",
+        dependencies: ["CLinux", "ContainerSpec", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay", "VIC"],
         swiftSettings: common),
 ]
 
@@ -145,8 +168,7 @@ let testTargets: [Target] = [
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
-    ("FuzzSSHConnection", ["SSH"]),
-    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzSSHConnection", ["SSH"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzVIC", ["VIC", "ContainerSpec"]),
 ].map { name, dependencies in
     .executableTarget(

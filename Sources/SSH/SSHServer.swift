@@ -57,6 +57,9 @@ public final class SSHServer {
     public var negotiated: NegotiatedAlgorithms { transport.negotiated }
     public var peerSoftware: String { transport.peerSoftware }
 
+    /// Bytes of a packet have been received, but not all of it (``Transport/isInsidePacket``).
+    public var isInsidePacket: Bool { transport.isInsidePacket }
+
     /// Takes bytes of the client's. What comes of it, errors too, are events.
     public func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) {
         self.now = now

@@ -37,6 +37,7 @@ public struct RunOptions: Sendable {
     public init(machine: MachineConfiguration) { self.machine = machine }
 
     static let statusKey = "guestinfo.tether.status"
+    static let hostKeysKey = "guestinfo.tether.attach.hostkeys"
 }
 
 /// Runs one container VM in QEMU, from power-on to power-off.
@@ -79,7 +80,11 @@ public struct ContainerRun {
         defer { hostprocess_unwatch_signals() }
 
         let log = self.log
+        let isKept = options.isKept
         store.onSet = { key, value in
+            // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
+            if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
+            if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
         if let file = options.variablesFile {
