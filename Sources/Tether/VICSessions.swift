@@ -63,7 +63,7 @@ final class VICSessions {
             }
         }
         startWaiting()
-        if !plan.primary.active && !runtime.lifecycle.isStopping { runtime.lifecycle.stop("the configuration") }
+        if !plan.primary.active && !runtime.lifecycle.stopping.isAsked { runtime.lifecycle.stop("the configuration") }
     }
 
     /// The container runs.
