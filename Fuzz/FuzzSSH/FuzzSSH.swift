@@ -167,7 +167,8 @@ private func checkKey(_ input: [UInt8]) {
         var signature = WireWriter()
         signature.text(algorithm)
         signature.string(Array(input.dropFirst()))
-        precondition(!key.verify(signature: signature.bytes, algorithm: algorithm, data: [1], allowsWeak: true), "a signature out of nothing")
+        precondition(
+            !key.verify(signature: signature.bytes, algorithm: algorithm, data: [1], allowsWeak: true), "a signature out of nothing")
     }
 }
 

@@ -123,6 +123,8 @@ import Testing
         }
         #expect(throws: SSHError.self) { try PublicKey(line: "ssh-ed25519") }
         #expect(throws: SSHError.self) { try PublicKey(line: "ssh-ed25519 !") }
-        #expect(throws: SSHError.self) { try PublicKey(line: "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIN6coxHYc/mPOs+/ViWG62mfOyCSKmbEsuPra13prom1") }
+        #expect(throws: SSHError.self) {
+            try PublicKey(line: "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIN6coxHYc/mPOs+/ViWG62mfOyCSKmbEsuPra13prom1")
+        }
     }
 }

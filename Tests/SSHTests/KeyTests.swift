@@ -150,4 +150,3 @@ import Testing
         #expect(!key.publicKey.verify(signature: signature + [0], algorithm: algorithm, data: message))
     }
 }
-
