@@ -149,6 +149,9 @@ let testTargets: [Target] = [
             "Concentrator", "VSPC", "LineEndpoint", "LineHandshake", "CLinux", "Linux", "tetherctl",
             .product(name: "Logging", package: "swift-log"),
         ], swiftSettings: common),
+    .testTarget(
+        name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux"],
+        swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),

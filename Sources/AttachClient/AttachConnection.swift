@@ -102,9 +102,7 @@ final class AttachConnection {
                 if wantsReply { client.connection.replyToGlobalRequest(success: false) }
             case .connection(let event): return event
             case .ended(let error):
-                if let objection = verdict.objection {
-                    throw .connection(SSHError(.hostKeyNotVerifiable, "verify", "the guest", objection))
-                }
+                if let objection = verdict.objection { throw .hostKey(objection) }
                 throw .connection(error ?? SSHError(.connectionLost, "use", "the connection", "the guest ended it"))
             }
         }

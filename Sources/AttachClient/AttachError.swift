@@ -8,6 +8,8 @@ public enum AttachError: Error, Equatable, CustomStringConvertible {
     case endpoint(EndpointError)
     /// The SSH connection failed.
     case connection(SSHError)
+    /// The guest's host key is not taken; why.
+    case hostKey(String)
     /// The guest says why it did not do it; `code` as docs/control.md names it, `exitCode` 0 where there is none.
     case refused(operation: String, object: String, cause: String, code: String, exitCode: UInt8)
     /// The time was over; what was waited for.
@@ -25,6 +27,7 @@ public enum AttachError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .endpoint(let error): error.description
         case .connection(let error): "SSH connection: \(error)"
+        case .hostKey(let objection): objection
         case .refused(let operation, let object, let cause, _, _), .local(let operation, let object, let cause):
             object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)"
         case .timedOut(let what): "wait for \(what): it did not come in time"
@@ -34,17 +37,17 @@ public enum AttachError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Whether another connection may do better.
-    var mayBeTriedAgain: Bool {
+    /// - Parameter afterSuccess: one to this guest was good: what looks like a guest that does not fit is damage on the line.
+    func mayBeTriedAgain(afterSuccess: Bool) -> Bool {
         switch self {
         case .endpoint, .timedOut, .violation: true
         case .connection(let error):
             switch error.reason {
-            case .hostNotAllowed, .hostKeyNotVerifiable, .noMoreAuthenticationMethods, .illegalUserName, .byApplication,
-                .versionNotSupported, .keyExchangeFailed:
-                false
+            case .noMoreAuthenticationMethods, .illegalUserName, .byApplication: false
+            case .hostNotAllowed, .hostKeyNotVerifiable, .versionNotSupported, .keyExchangeFailed: afterSuccess
             default: true
             }
-        case .refused, .interrupted, .local: false
+        case .hostKey, .refused, .interrupted, .local: false
         }
     }
 }

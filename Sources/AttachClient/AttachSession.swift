@@ -63,13 +63,15 @@ public final class AttachSession {
                 return outcome
             } catch {
                 options.terminal?.restore()
-                guard isStarted || mayHaveStarted, error.mayBeTriedAgain, options.reconnectMilliseconds > 0 else { throw error }
+                guard isStarted || mayHaveStarted, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
                 let now = Clock.monotonic()
                 let since = downSince ?? now
                 if downSince == nil { options.log("\(error); connecting again") }
                 downSince = since
                 if options.isHopeless() || (now &- since) / 1_000_000 >= options.reconnectMilliseconds { throw error }
-                if let outcome = try pause(milliseconds: min(2000, 100 + (now &- since) / 10_000_000)) { return outcome }
+                // At once, and then ever more patiently.
+                let waited = (now &- since) / 1_000_000
+                if let outcome = try pause(milliseconds: waited == 0 ? 0 : min(2000, 50 + waited / 10)) { return outcome }
             }
         }
     }
@@ -85,7 +87,11 @@ public final class AttachSession {
         defer { connection.close() }
         while true {
             while let event = try connection.nextEvent() { try take(event, connection, connected) }
-            if let outcome { return outcome }
+            if let outcome {
+                // What was typed before the detach keys is the process's.
+                moveInput(connection)
+                return outcome
+            }
             if connection.isAuthenticated, channel == nil {
                 channel = connection.client.connection.openChannel(type: "session", window: Self.window)
             }
@@ -263,11 +269,12 @@ public final class AttachSession {
 
     /// Writes what is left, however long its reader takes.
     private func flushOutput() throws(AttachError) {
-        while !stdout.isEmpty || !stderr.isEmpty {
+        while true {
             try system { () throws(SyscallError) in
                 try stdout.flush()
                 try stderr.flush()
             }
+            if stdout.isEmpty, stderr.isEmpty { return }
             var watched = [
                 pollfd(fd: stdout.isEmpty ? -1 : stdout.descriptor, events: Int16(POLLOUT), revents: 0),
                 pollfd(fd: stderr.isEmpty ? -1 : stderr.descriptor, events: Int16(POLLOUT), revents: 0),
