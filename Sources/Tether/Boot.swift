@@ -90,8 +90,7 @@ final class Boot {
     /// config: what to run.
     private func readConfiguration() throws(Failure) -> ContainerSpec {
         status.enter(.config)
-        var spec = try decodeConfiguration()
-        spec.tether.control = spec.tether.control ?? kernelControl
+        let spec = try decodeConfiguration()
         if spec.tether.debug { diagnostics.level = .debug }
         if let vic { diagnostics.debug("\(vic.fetched) of VIC's keys read") }
         status.id = spec.tether.id
@@ -102,6 +101,12 @@ final class Boot {
     }
 
     private func decodeConfiguration() throws(Failure) -> ContainerSpec {
+        var spec = try decodedConfiguration()
+        spec.tether.control = spec.tether.control ?? kernelControl
+        return spec
+    }
+
+    private func decodedConfiguration() throws(Failure) -> ContainerSpec {
         guard let host = status.host else {
             throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
         }

@@ -126,7 +126,7 @@ struct VICVM {
             note("made", "pwd >/tmp/made") { $0.directory = "/srv/not/there" },
             VICVM.session(
                 "args", ["sh", "-c", ready + #"; for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
-            note("code1", "exit 1"), note("code255", "sh -c 'exit 255'"), note("kill", "touch /tmp/ended/k; kill -KILL $$"),
+            note("code1", "sh -c 'exit 1'"), note("code255", "sh -c 'exit 255'"), note("kill", "touch /tmp/ended/k; kill -KILL $$"),
             note("term", "touch /tmp/ended/t; kill -TERM $$"), note("segv", "touch /tmp/ended/s; kill -SEGV $$"),
             note("long", "touch /tmp/ended/long; sleep 1000"), VICVM.session("notthere", ["notthere"]),
             VICVM.session("absent", ["/not/there"]), VICVM.session("plain", ["/etc/plain"]), VICVM.session("garbage", ["/etc/garbage"]),
