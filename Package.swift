@@ -160,7 +160,8 @@ let testTargets: [Target] = [
         swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
-    .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
+        swiftSettings: common),
     .testTarget(
         name: "BootTests",
         dependencies: ["CLinux", "ContainerSpec", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay", "VIC"],
