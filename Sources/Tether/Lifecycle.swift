@@ -204,6 +204,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
+        state.logFormat = spec.tether.log.format
+        state.vicSession = runtime.status.vic?.session ?? ""
         state.save()
     }
 

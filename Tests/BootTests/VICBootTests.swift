@@ -1,209 +1,264 @@
-import CLinux
+import ContainerSpec
+import Control
+import ControlClient
 import Foundation
-import LineHandshake
-import Linux
-import SSH
 import SessionLog
+import SessionReplay
 import Testing
+import VIC
 
-/// VIC's VCH on a VM's line: its handshake, its user, its requests.
-@Suite("Boot: attach in VIC's dialect", .serialized) struct VICBootTests {
-    @Test("wait for unblock, terminal, sizes, input and its end, rejections, an exec that outlives the primary process")
-    func dialect() throws {
-        let script = "stty size; read x; stty size; sort; exit 6"
-        let vm = try AttachVM(["sh", "-c", script], attach: ["vic": true, "wait": true, "authorizedKeys": [String]()]) { _, process in
-            process["terminal"] = true
+/// A VM that was configured by VIC's keys, and what became of them.
+struct VICVM {
+    let vm: VM
+    /// Variables by key in lower case, as they were at the end.
+    let variables: [String: String]
+
+    init(_ vm: VM, _ scratch: Scratch) throws {
+        self.vm = vm
+        let text = try String(contentsOfFile: VM.kept(scratch) + "/guestinfo.vmx", encoding: .utf8)
+        variables = Dictionary(uniqueKeysWithValues: text.split(separator: "\n").compactMap { Self.variable($0) })
+    }
+
+    /// `key = "value"`, in which `|` and two hexadecimal digits stand for a byte.
+    private static func variable(_ line: Substring) -> (String, String)? {
+        guard let separator = line.range(of: " = \"") else { return nil }
+        let parts = line[separator.upperBound...].dropLast().split(separator: "|", omittingEmptySubsequences: false)
+        var bytes = Array((parts.first ?? "").utf8)
+        for part in parts.dropFirst() { bytes += [UInt8(part.prefix(2), radix: 16) ?? 63] + Array(part.dropFirst(2).utf8) }
+        return (String(line[..<separator.lowerBound]), String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// What the guest wrote of a session.
+    func result(_ session: String, _ name: String, isExec: Bool = false) -> String? {
+        let map = isExec ? "execs" : "sessions"
+        return variables["guestinfo.vice..\(map)|\(session).\(name)\(isExec ? "@non-persistent" : "")".lowercased()]
+    }
+
+    /// Boots the ISO with the keys of a configuration.
+    static func boot(image: String? = nil, options: [String] = [], _ config: VICExecutorConfig) throws -> VICVM {
+        let scratch = try Scratch()
+        let arguments = try VM.arguments(scratch, image: image, rawConfig: nil, options: options + self.options(try config.keyValues()))
+        return try VICVM(VM.collect(run(arguments), scratch), scratch)
+    }
+
+    static func options(_ keys: [VICKeyValue]) -> [String] { keys.flatMap { ["--guestinfo", "\($0.key)=\($0.value)"] } }
+
+    /// The container's own session, to which others can be added.
+    static func config(_ id: String, _ args: [String], _ change: (inout VICSession) -> Void = { _ in }) -> VICExecutorConfig {
+        var config = VICExecutorConfig()
+        config.id = id
+        config.sessions = [session(id, args, change)]
+        return config
+    }
+
+    static func session(_ id: String, _ args: [String], _ change: (inout VICSession) -> Void = { _ in }) -> VICSession {
+        var session = VICSession()
+        session.key = id
+        session.id = id
+        session.path = args.first ?? ""
+        session.args = args
+        session.env = ["PATH=/bin", "TERM=xterm"]
+        session.directory = "/"
+        session.stopSignal = "TERM"
+        change(&session)
+        return session
+    }
+
+    /// The records of the session log, and the bytes that are part of none.
+    var records: (all: [CRIRecord], skipped: UInt64) {
+        var decoder = VICLogDecoder()
+        var records: [CRIRecord] = []
+        var skipped: UInt64 = 0
+        func take(_ item: CRIDecoder.Item) {
+            switch item {
+            case .record(let record), .truncated(let record): records.append(record)
+            case .skipped(_, let count): skipped += count
+            }
         }
-        let client = try VICClient(vm.line)
-        #expect(client.global("container-ids") == wired("box"))
-        #expect(client.global("version") == [0, 0, 0, 10])
-        #expect(client.rejection("") == "attach channel requires ID in ExtraData")
-        #expect(client.rejection("c0ffee") == "session c0ffee is invalid")
-
-        let channel = try #require(client.open("box"))
-        #expect(client.request(channel, "ping", Array("Ping".utf8)) == true)
-        #expect(client.request(channel, "window-change", size(80, 24)) == true)
-        Thread.sleep(forTimeInterval: 0.5)
-        #expect(client.output(channel).isEmpty, "it waits for unblock")
-        #expect(client.request(channel, "unblock", Array("Unblock".utf8)) == true)
-        #expect(client.wait { client.output(channel) == "24 80\r\n" }, "\(client.output(channel))")
-        #expect(client.request(channel, "window-change", size(120, 40)) == true)
-        client.send(channel, "go\n")
-        #expect(client.wait { client.output(channel).hasSuffix("40 120\r\n") }, "\(client.output(channel))")
-
-        // An exec without a terminal, and one that has ended.
-        let exec = try #require(client.execute("sleep 1000"))
-        #expect(client.wait { client.global("container-ids") == wired("box,exec-1") })
-        let joined = try #require(client.open("exec-1"))
-        #expect(client.request(joined, "window-change", size(1, 1)) == false)
-        let ended = try #require(client.execute("exit 3"))
-        #expect(client.wait { client.isClosed(ended) })
-        #expect(client.wait { client.rejection("exec-2") == "process finished with exit code: 3" })
-
-        client.send(channel, "b\na\n")
-        #expect(client.request(channel, "close-stdin", []) == true)
-        #expect(client.wait { client.isClosed(channel) }, "\(client.output(channel))")
-        #expect(client.output(channel).hasSuffix("a\r\nb\r\n"), "\(client.output(channel))")
-        #expect(client.wait { client.isClosed(exec) && client.isClosed(joined) }, "what ran beside it ends with it")
-        let after = try vm.finish()
-        #expect(after.code == 6, "\(after.finished.errorText)")
+        decoder.decode(vm.sessionLog, take)
+        decoder.finish(take)
+        return (records, skipped)
     }
 
-    private func wired(_ text: String) -> [UInt8] {
-        var writer = WireWriter()
-        writer.text(text)
-        return writer.bytes
-    }
-
-    private func size(_ columns: UInt32, _ rows: UInt32) -> [UInt8] {
-        var writer = WireWriter()
-        for number in [columns, rows, 0, 0] { writer.uint32(number) }
-        return writer.bytes
+    /// A failure says so in VIC's words, and the VM goes off.
+    func expectFailure(
+        _ session: String, _ code: Int32, _ started: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(vm.code == code, "\(vm.finished.errorText)", sourceLocation: sourceLocation)
+        #expect(result(session, "started") == started, sourceLocation: sourceLocation)
+        #expect(result(session, "status") == "\(code)", sourceLocation: sourceLocation)
+        let (start, stop) = (Int64(result(session, "detail.starttime") ?? "") ?? 0, Int64(result(session, "detail.stoptime") ?? "") ?? 0)
+        #expect(start > 1_500_000_000 && stop >= start, sourceLocation: sourceLocation)
+        #expect(vm.status["phase"] as? String == "failed" && vm.sessionLog.isEmpty, sourceLocation: sourceLocation)
+        #expect(vm.console.contains("Power down"), sourceLocation: sourceLocation)
     }
 }
 
-/// A client that does what a VCH does, and what else a test needs, on the connection of ``TestLine``.
-final class VICClient {
-    private let descriptor: FileDescriptor
-    private var client: SSHClient
-    private var events: [ConnectionEvent] = []
-    private var outputs: [ChannelID: [UInt8]] = [:]
-    private var closed: Set<ChannelID> = []
-    private var isAuthenticated = false
-    private var ended: SSHError?
+/// VIC's portlayer boots our ISO in the place of its own. Cases are numbered as in the list of what it does with a guest.
+@Suite("Boot: VIC", .serialized) struct VICBootTests {
+    /// The container waits for what the sessions beside it leave, shows it, and ends.
+    private static let script = """
+        echo id=$(id -u):$(id -g) home=$HOME path=$PATH cwd=$(pwd) host=$(hostname) nofile=$(ulimit -n) core=$(ulimit -c) \
+        maps=$(cat /proc/sys/vm/max_map_count)
+        grep ^CapEff /proc/self/status
+        for f in hosts hostname resolv.conf; do cat /etc/$f && echo changed >>/etc/$f; done
+        i=0; while [ $i -lt 600 ] && set -- /tmp/ended/* && [ $# -lt 13 ]; do sleep 0.1; i=$((i+1)); done
+        cat /tmp/nobody /tmp/number /tmp/both /tmp/relative /tmp/args /tmp/made
+        printf 'out '; printf 'err ' >&2; sleep 0.5; echo more; echo done >&2
+        seq 5000; printf '%8192s\\n' x
+        exit 7
+        """
 
-    init(_ line: TestLine) throws {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        descriptor = FileDescriptor(owning: number)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = line.port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(number, __CONST_SOCKADDR_ARG(__sockaddr__: $0), socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
+    private static func sessions() -> [VICSession] {
+        // They start with the container, which first makes the directory.
+        let ready = "until [ -e /tmp/ended/ready ]; do sleep 0.1; done"
+        func note(_ id: String, _ script: String, _ change: @escaping (inout VICSession) -> Void = { _ in }) -> VICSession {
+            VICVM.session(id, ["sh", "-c", "\(ready); \(script); code=$?; touch /tmp/ended/\(id); exit $code"], change)
         }
-        if connected != 0 { throw LiveVMError(description: "connect: \(Linux.Errno(rawValue: errno))") }
-        try descriptor.setNonBlocking()
-        let random = RandomSource { (0..<$0).map { _ in UInt8.random(in: 0...255) } }
-        var configuration = ClientConfiguration(user: "daemon", keys: [], software: "VIC") { _ in true }
-        configuration.transport.algorithms.ciphers = ["aes128-gcm@openssh.com"]
-        client = SSHClient(configuration, random: random, now: Clock.monotonic())
-        try synchronise()
-        guard wait({ isAuthenticated }) else { throw LiveVMError(description: "not logged in: \(ended.map { "\($0)" } ?? "no answer")") }
+        let who = "echo $(id -u):$(id -g) home=$HOME"
+        return [
+            note("nobody", "\(who) >/tmp/nobody") { $0.user = "nobody" }, note("number", "\(who) >/tmp/number") { $0.user = "2000" },
+            note("both", "\(who) >/tmp/both") {
+                $0.user = "2000"
+                $0.group = "2000"
+            },
+            note("relative", "./echo relative >/tmp/relative") { $0.directory = "/bin" },
+            note("made", "pwd >/tmp/made") { $0.directory = "/srv/not/there" },
+            VICVM.session(
+                "args", ["sh", "-c", ready + #"; for a; do echo "<$a>"; done >/tmp/args; touch /tmp/ended/args"#, "x", "", "é✓", "two\nlines"]),
+            note("code1", "sh -c 'exit 1'"), note("code255", "sh -c 'exit 255'"), note("kill", "touch /tmp/ended/k; kill -KILL $$"),
+            note("term", "touch /tmp/ended/t; kill -TERM $$"), note("segv", "touch /tmp/ended/s; kill -SEGV $$"),
+            note("long", "touch /tmp/ended/long; sleep 1000"), VICVM.session("notthere", ["notthere"]),
+            VICVM.session("absent", ["/not/there"]), VICVM.session("plain", ["/etc/plain"]), VICVM.session("garbage", ["/etc/garbage"]),
+            VICVM.session("script", ["/etc/no-interpreter"]), VICVM.session("user", ["true"]) { $0.user = "nonexistent" },
+            VICVM.session("group", ["true"]) {
+                $0.user = "root"
+                $0.group = "nonexistent"
+            },
+            VICVM.session("idle", ["true"]) { $0.active = false },
+        ]
     }
 
-    /// The handshake, begun with noise and a duplicate SYN.
-    private func synchronise() throws {
-        var host = HandshakeInitiator(seed: 99, now: Clock.monotonic())
-        var output: [UInt8] = Array("noise\u{16}".utf8) + [0x16, 0x10] + host.takeOutput()
-        let end = Date(timeIntervalSinceNow: 10)
-        while Date() < end {
-            if !output.isEmpty { _ = output.withUnsafeBytes { write(descriptor.rawValue, $0.baseAddress, $0.count) } }
-            Thread.sleep(forTimeInterval: 0.02)
-            if let bytes = try descriptor.read(atMost: 4096), !bytes.isEmpty {
-                let used = bytes.withUnsafeBytes { host.receive($0, now: Clock.monotonic()) }
-                if host.isSynchronised {
-                    bytes[used...].withUnsafeBytes { client.receive($0, now: Clock.monotonic()) }
-                    return
-                }
-            }
-            host.tick(now: Clock.monotonic())
-            output = host.takeOutput()
+    @Test("A1–A17, A22–A26, A38–A40, A64: sessions, users, paths, exit codes, the log")
+    func sessions() throws {
+        let id = String(repeating: "c0ffee00", count: 8)
+        var config = VICVM.config(id, ["sh", "-c", "mkdir -p /tmp/ended; chmod 777 /tmp/ended; touch /tmp/ended/ready\n" + Self.script]) {
+            $0.createTime = 1_500_000_001
         }
-        throw LiveVMError(description: "no handshake")
+        config.hostname = "web-1"
+        config.domainname = "example.org"
+        config.diagnostics.debug = 1
+        config.execs = Self.sessions()
+        let run = try VICVM.boot(image: Images.odd(), config)
+        #expect(run.vm.code == 7, "\(run.vm.finished.errorText)\n\(run.vm.console.suffix(3000))")
+        checkPrimary(run, id)
+        checkOthers(run)
+        checkLog(run)
     }
 
-    /// Works until something is so.
-    func wait(seconds: Double = 30, _ condition: () -> Bool) -> Bool {
-        let end = Date(timeIntervalSinceNow: seconds)
-        while Date() < end {
-            if condition() { return true }
-            turn()
+    private func checkPrimary(_ run: VICVM, _ id: String) {
+        #expect(run.result(id, "started") == "true" && run.result(id, "status") == "7" && run.result(id, "runblock") == "false")
+        let (start, stop) = (Int64(run.result(id, "detail.starttime") ?? "") ?? 0, Int64(run.result(id, "detail.stoptime") ?? "") ?? 0)
+        #expect(start > 1_500_000_001 && stop >= start && run.result(id, "detail.createtime") == "1500000001")
+        #expect(run.result(id, "diagnostics.resurrections") == "0")
+        #expect(
+            run.vm.status["phase"] as? String == "exited" && run.vm.status["exitCode"] as? Int == 7 && run.vm.status["id"] as? String == id)
+        let out = run.vm.out
+        let first = "id=0:0 home=/root path=/bin cwd=/ host=web-1.example.org nofile=1048576 core=unlimited maps=262144\n"
+        #expect(out.hasPrefix(first), "\(out.prefix(300))")
+        #expect(out.contains("127.0.1.1\tweb-1.example.org web-1\n") && out.contains("\nweb-1.example.org\n"))
+        #expect(out.contains("search example.org\noptions timeout:15 attempts:5\n"))
+        #expect(
+            out.contains("65534:65534 home=/\n2000:0 home=/\n2000:2000 home=/\nrelative\n<>\n<é✓>\n<two\nlines>\n/srv/not/there\n"),
+            "\(out.prefix(2000))")
+        #expect(run.vm.console.contains("of VIC's keys read"))
+    }
+
+    private func checkOthers(_ run: VICVM) {
+        func expect(_ id: String, started: String, status: String, hasEnded: Bool = true) {
+            #expect(run.result(id, "started", isExec: true) == started, "\(id)")
+            #expect(run.result(id, "status", isExec: true) == status, "\(id)")
+            let stop = Int64(run.result(id, "detail.stoptime", isExec: true) ?? "") ?? -1
+            #expect(hasEnded ? stop > 1_500_000_000 : stop == 0, "\(id): \(stop)")
+            #expect(Int64(run.result(id, "detail.starttime", isExec: true) ?? "") ?? 0 > 1_500_000_000, "\(id)")
         }
-        return condition()
+        for id in ["nobody", "number", "both", "relative", "made", "args"] { expect(id, started: "true", status: "0") }
+        expect("code1", started: "true", status: "1")
+        expect("code255", started: "true", status: "255")
+        expect("kill", started: "true", status: "137")
+        expect("term", started: "true", status: "143")
+        expect("segv", started: "true", status: "139")
+        // A40: it ends with the container.
+        expect("long", started: "true", status: "137")
+        expect("notthere", started: "notthere: no such executable in PATH", status: "127", hasEnded: false)
+        expect("absent", started: "stat /not/there: no such file or directory", status: "127", hasEnded: false)
+        expect("plain", started: "permission denied", status: "126", hasEnded: false)
+        expect("garbage", started: "fork/exec /etc/garbage: exec format error", status: "126", hasEnded: false)
+        expect("script", started: "fork/exec /etc/no-interpreter: no such file or directory", status: "127", hasEnded: false)
+        expect("user", started: "Unable to find user nonexistent: no matching entries in passwd file", status: "125", hasEnded: false)
+        expect("group", started: "Unable to find group nonexistent: no matching entries in group file", status: "125", hasEnded: false)
+        #expect(run.result("idle", "started", isExec: true) == "<nil>", "what is not active is not touched")
     }
 
-    private func turn() {
-        client.flush()
-        while client.pendingOutput > 0 {
-            var taken = 0
-            client.withOutput { bytes in
-                taken = max(0, write(descriptor.rawValue, bytes.baseAddress, bytes.count))
-                return taken
-            }
-            if taken == 0 { break }
+    private func checkLog(_ run: VICVM) {
+        let (records, skipped) = run.records
+        #expect(skipped == 0 && records.allSatisfy { $0.bytes.count + ($0.endsLine ? 1 : 0) <= 4095 })
+        func bytes(_ stream: LogStream) -> String {
+            String(decoding: records.filter { $0.stream == stream }.flatMap { $0.endsLine ? $0.bytes + [10] : $0.bytes }, as: UTF8.self)
         }
-        var watched = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
-        if poll(&watched, 1, 20) > 0, let bytes = try? descriptor.read(atMost: 65_536) {
-            bytes.withUnsafeBytes { client.receive($0, now: Clock.monotonic()) }
-        }
-        while let event = client.nextEvent() {
-            switch event {
-            case .authenticated: isAuthenticated = true
-            case .ended(let error): ended = error
-            case .connection(let event): take(event)
-            }
-        }
+        #expect(bytes(.stdout) == run.vm.out && bytes(.stderr) == "err done\n" && run.vm.out.contains("\nout more\n1\n2\n"))
+        #expect(run.vm.out.hasSuffix("\n5000\n" + String(repeating: " ", count: 8191) + "x\n"))
+        let numbers = records.filter { Int(String(decoding: $0.bytes, as: UTF8.self)) != nil }
+        // One that was not finished when its time was over comes in two.
+        #expect(numbers.count >= 4900 && numbers.allSatisfy { $0.stream == .stdout })
     }
 
-    private func take(_ event: ConnectionEvent) {
-        switch event {
-        case .data(let id, let bytes), .extendedData(let id, _, let bytes):
-            outputs[id, default: []] += bytes
-            client.connection.grant(id, bytes: bytes.count)
-        case .closed(let id): closed.insert(id)
-        case .globalRequest(_, _, true): client.connection.replyToGlobalRequest(success: true)
-        default: events.append(event)
-        }
-    }
-
-    private func first<Value>(_ find: (ConnectionEvent) -> Value?) -> Value? {
-        var found: Value?
-        _ = wait {
-            if let index = events.firstIndex(where: { find($0) != nil }) { found = find(events.remove(at: index)) }
-            return found != nil
-        }
-        return found
-    }
-
-    func global(_ name: String) -> [UInt8]? {
-        client.connection.globalRequest(name: name, wantsReply: true)
-        return first { if case .globalReply(true, let data) = $0 { data } else { nil } }
-    }
-
-    func open(_ id: String) -> ChannelID? {
-        guard let channel = client.connection.openChannel(type: "attach", extra: Array(id.utf8), window: 2 << 20) else { return nil }
-        return first { if case .opened(channel, _) = $0 { channel } else { nil } }
-    }
-
-    /// Why a session cannot be joined.
-    func rejection(_ id: String) -> String? {
-        guard let channel = client.connection.openChannel(type: "attach", extra: Array(id.utf8), window: 2 << 20) else { return nil }
-        return first {
-            switch $0 {
-            case .openFailed(channel, 1, let text): text
-            case .opened(channel, _): "it was accepted"
-            default: nil
-            }
+    @Test("A4, A5, A6, A14: what cannot be started ends the VM, and says why")
+    func failures() throws {
+        for (args, user, code, started) in [
+            (["/not/there"], "", 127, "stat /not/there: no such file or directory"),
+            (["notthere"], "", 127, "notthere: no such executable in PATH"),
+            (["/etc/plain"], "", 126, "permission denied"),
+            (["true"], "nonexistent", 125, "Unable to find user nonexistent: no matching entries in passwd file"),
+        ] as [([String], String, Int32, String)] {
+            let run = try VICVM.boot(image: Images.odd(), VICVM.config("c1", args) { $0.user = user })
+            run.expectFailure("c1", code, started)
         }
     }
 
-    func request(_ id: ChannelID, _ name: String, _ data: [UInt8]) -> Bool? {
-        client.connection.request(id, name: name, data: data, wantsReply: true)
-        return first { if case .requestReply(id, let success) = $0 { success } else { nil } }
+    @Test("keys that cannot be understood are named, to VIC too")
+    func malformed() throws {
+        let key = "guestinfo.vice./sessions|c1/tty"
+        var keys = try VICVM.config("c1", ["true"]).keyValues()
+        for index in keys.indices where keys[index].key == key { keys[index].value = "maybe" }
+        let scratch = try Scratch()
+        let arguments = try VM.arguments(scratch, rawConfig: nil, options: VICVM.options(keys))
+        let refused = try VICVM(VM.collect(run(arguments), scratch), scratch)
+        refused.expectFailure("c1", 125, "decode VIC's keys: \(key): expected true or false, found \"maybe\"")
     }
 
-    /// A channel of type `session` with a command, which a VCH would not open.
-    func execute(_ command: String) -> ChannelID? {
-        guard let channel = client.connection.openChannel(type: "session", window: 2 << 20) else { return nil }
-        guard first({ if case .opened(channel, _) = $0 { true } else { nil } }) != nil else { return nil }
-        client.connection.request(channel, .execute(command: Array(command.utf8)), wantsReply: true)
-        return first { if case .requestReply(channel, true) = $0 { channel } else { nil } }
+    @Test("a container that is started again says how often, and one that is stopped ends")
+    func restart() throws {
+        let script = "if [ -e /tmp/again ]; then trap 'exit 6' TERM; echo again; else touch /tmp/again; echo first; exit 5; fi; "
+            + "while :; do sleep 0.1; done"
+        let config = VICVM.config("c1", ["sh", "-c", script]) { $0.restart = true }
+        // The time over, the VM's power button is pressed.
+        let run = try VICVM.boot(options: ["--timeout", "25"], config)
+        #expect(run.vm.code == 124 && run.vm.out == "first\nagain\n", "\(run.vm.finished.errorText)")
+        #expect(run.result("c1", "diagnostics.resurrections") == "1" && run.result("c1", "started") == "true")
+        #expect(run.result("c1", "status") == "6" && run.result("c1", "detail.stoptime") != "0")
     }
 
-    func send(_ id: ChannelID, _ text: String) { _ = client.connection.send(data: Array(text.utf8)[...], on: id) }
-    func output(_ id: ChannelID) -> String { String(decoding: outputs[id] ?? [], as: UTF8.self) }
-    func isClosed(_ id: ChannelID) -> Bool { closed.contains(id) }
+    @Test("a crash of PID 1 is told to VIC, and leaves no garbage in its log")
+    func crash() throws {
+        // A container of VIC's has all rights: by the core pattern the kernel runs a program for it, outside of it.
+        let script = "echo alive; printf '\\174/run/rootfs/bin/busybox kill -SEGV 1' >/proc/sys/kernel/core_pattern; ulimit -c unlimited; "
+            + "sh -c 'kill -SEGV $$'; while :; do sleep 0.1; done"
+        let run = try VICVM.boot(VICVM.config("c1", ["sh", "-c", script]))
+        #expect(run.vm.code == 125 && run.vm.out == "alive\n", "\(run.vm.finished.errorText)\n\(run.vm.console.suffix(2000))")
+        #expect(run.vm.console.contains("tether crashed: SIGSEGV"))
+        #expect(run.vm.status["phase"] as? String == "failed" && run.vm.status["drain"] as? String == "crash")
+        #expect(run.result("c1", "started") == "true" && run.result("c1", "status") == "125" && run.result("c1", "detail.stoptime") != "0")
+        #expect(run.records.skipped == 0 && run.records.all.count == 1)
+    }
 }
