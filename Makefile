@@ -52,7 +52,7 @@ debian-image: build/debian.vmdk
 
 # Built first and as the caller, so that under sudo nothing is compiled. -H: what is remembered under root's rights stays out
 # of the caller's home.
-test: build/tether.iso $(tools) build/sample.vmdk
+test: build/tether.iso $(tools) build/sample.vmdk build/interop
 	$(say) Building the tests"
 	@swift build --build-tests
 	$(say) Running the tests"
@@ -73,11 +73,11 @@ swift: | packages
 # ---- Programs ------------------------------------------------------------------------------------------------------
 
 # swift build leaves a program alone that has not changed, so a stamp says when it last looked.
-guest := build/init build/tether-relay
+guest := build/init build/tether-relay build/tether-attach
 $(guest): build/.guest
 	@[ -e $@ ] || scripts/build-guest build/guest $(guest)
 build/.guest: $(sources) scripts/build-guest | swift
-	$(say) Building PID 1 and its relay (Embedded Swift)"
+	$(say) Building PID 1, its relay and its attach server (Embedded Swift)"
 	@mkdir -p build
 	@scripts/build-guest build/guest $(guest)
 	@touch $@
@@ -120,6 +120,13 @@ build/initramfs: build/init.cpio.zst build/modules-$(KERNEL_FLAVOUR).cpio.zst bu
 build/tether.iso: build/initramfs iso/cmdline iso/make-iso
 	$(say) Making $@"
 	@iso/make-iso $(kernel)/vmlinuz build/initramfs $@
+
+# ---- Programs that tests talk to -----------------------------------------------------------------------------------
+
+build/interop: scripts/make-interop Tests/SSHTests/asyncssh/requirements.txt Tests/SSHTests/VICClient/main.go | packages
+	$(say) Fetching and building the peers of the SSH tests"
+	@scripts/make-interop $@
+	@touch $@
 
 # ---- Image disks ---------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ let guestTargets: [Target] = [
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "LineHandshake", swiftSettings: guest),
+    .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
     .target(name: "VIC", dependencies: ["CNettle", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
@@ -62,9 +64,14 @@ let guestTargets: [Target] = [
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
+    .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH"], swiftSettings: guest),
+    .executableTarget(
+        name: "TetherAttach", dependencies: ["Attach", "CLinux", "Control", "Linux", "SSH", "SessionLog"], swiftSettings: guest,
+        linkerSettings: guestLinker),
     .executableTarget(name: "GuestInfoTool", dependencies: ["CLinux", "Linux", "GuestInfo"], swiftSettings: guest, linkerSettings: guestLinker),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
+    .systemLibrary(name: "CHogweed", pkgConfig: "hogweed", providers: [.apt(["nettle-dev", "libgmp-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CMount", pkgConfig: "mount", providers: [.apt(["libmount-dev"])]),
@@ -81,21 +88,34 @@ let hostTargets: [Target] = [
         name: "guestinfo-bed",
         dependencies: ["PtraceBed", "GuestInfo", "GuestInfoHost", "Linux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
         swiftSettings: common),
+    .target(name: "SSHBed", dependencies: ["CHostProcess", "CLinux", "CSpawn", "Linux", "SSH"], swiftSettings: common),
+    .executableTarget(
+        name: "ssh-bed",
+        dependencies: ["SSHBed", "SSH", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+        swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
     .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "VSPC", swiftSettings: common),
+    .target(name: "LineEndpoint", dependencies: ["VSPC", "LineHandshake", "Linux", "CLinux"], swiftSettings: common),
+    .target(name: "AttachClient", dependencies: ["SSH", "LineEndpoint", "Linux", "CLinux"], swiftSettings: common),
+    .target(
+        name: "Concentrator",
+        dependencies: ["VSPC", "LineEndpoint", "SessionLog", "Linux", "CLinux", .product(name: "Logging", package: "swift-log")],
+        swiftSettings: common),
     .target(name: "CHostProcess", cSettings: c),
     .target(
         name: "VirtualMachine",
         dependencies: [
-            "CHostProcess", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux",
+            "CHostProcess", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "Linux", "CLinux",
             .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "VIC",
+            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog",
+            "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "CLinux", "VIC",
             .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
@@ -121,22 +141,38 @@ let testTargets: [Target] = [
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
         name: "VirtualMachineTests",
-        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        swiftSettings: common),
+    .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
+    .testTarget(
+        name: "ConcentratorTests", dependencies: [
+            "Concentrator", "VSPC", "LineEndpoint", "LineHandshake", "CLinux", "Linux", "tetherctl",
+            .product(name: "Logging", package: "swift-log"),
+        ], swiftSettings: common),
+    .testTarget(
+        name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
+    .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
+    .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
+    .testTarget(
+        name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "CLinux", "Linux"], exclude: ["VICClient", "asyncssh"],
+        swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
         swiftSettings: common),
     .testTarget(
-        name: "BootTests", dependencies: ["ContainerSpec", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay", "VIC"],
+        name: "BootTests",
+        dependencies: ["CLinux", "ContainerSpec", "Control", "ControlClient", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH", "VIC"],
         swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
-    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
+    ("FuzzSSHConnection", ["SSH"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzVIC", ["VIC", "ContainerSpec"]),
 ].map { name, dependencies in
     .executableTarget(

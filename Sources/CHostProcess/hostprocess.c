@@ -124,6 +124,21 @@ int hostprocess_watch_signals(int fd)
     return sigprocmask(SIG_UNBLOCK, &watched, NULL);
 }
 
+int hostprocess_watch_more_signals(const int *numbers, int count)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigset_t watched;
+    sigemptyset(&watched);
+    for (int i = 0; i < count; i++) {
+        if (sigaction(numbers[i], &action, NULL) == -1) return -1;
+        sigaddset(&watched, numbers[i]);
+    }
+    return sigprocmask(SIG_UNBLOCK, &watched, NULL);
+}
+
 void hostprocess_unwatch_signals(void)
 {
     signal(SIGINT, SIG_DFL);

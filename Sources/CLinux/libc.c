@@ -22,6 +22,17 @@ int clinux_ctrl_alt_del_signals_init(void) { return reboot((int)RB_DISABLE_CAD);
 
 int clinux_serial_unsent(int fd, int *bytes) { return ioctl(fd, TIOCOUTQ, bytes); }
 
+int clinux_serial_count_errors(int fd, struct clinux_serial_errors *errors) {
+    struct serial_icounter_struct counters;
+    if (ioctl(fd, TIOCGICOUNT, &counters) != 0) return -1;
+    errors->framing = (unsigned int)counters.frame;
+    errors->overrun = (unsigned int)counters.overrun;
+    errors->parity = (unsigned int)counters.parity;
+    errors->breaks = (unsigned int)counters.brk;
+    errors->buffer_overrun = (unsigned int)counters.buf_overrun;
+    return 0;
+}
+
 int clinux_serial_transmitter_empty(int fd, int *empty) {
     unsigned int state = 0;
     int result = ioctl(fd, TIOCSERGETLSR, &state);

@@ -25,7 +25,7 @@ static int set_oom_score(const char *score) {
     return written == length ? 0 : -1;
 }
 
-pid_t clinux_start_helper(const char *path, const char *argument, int socket) {
+pid_t clinux_start_helper(const char *path, const char *argument, int socket, int settings, int errors) {
     sigset_t all, old;
     sigfillset(&all);
     if (sigprocmask(SIG_SETMASK, &all, &old) != 0) return -1;
@@ -35,10 +35,12 @@ pid_t clinux_start_helper(const char *path, const char *argument, int socket) {
         /* See the header for the number. */
         if (set_oom_score("500") != 0) _exit(127);
         setsid();
-        /* dup2 onto itself would leave close-on-exec set. */
-        if (socket == 3) (void)fcntl(3, F_SETFD, 0);
-        else if (dup2(socket, 3) < 0) _exit(127);
-        (void)syscall(SYS_close_range, 4, ~0U, 0);
+        /* First out of the way of one another: each may have the number that another one is to get. */
+        socket = fcntl(socket, F_DUPFD, 16);
+        errors = fcntl(errors, F_DUPFD, 16);
+        if (settings >= 0 && (settings = fcntl(settings, F_DUPFD, 16)) < 0) _exit(127);
+        if (dup2(errors, 2) < 0 || dup2(socket, 3) < 0 || (settings >= 0 && dup2(settings, 4) < 0)) _exit(127);
+        (void)syscall(SYS_close_range, settings >= 0 ? 5 : 4, ~0U, 0);
         char *const arguments[] = {(char *)path, (char *)argument, NULL};
         char *const environment[] = {NULL};
         execve(path, arguments, environment);

@@ -3,7 +3,8 @@ extension ContainerProcess {
     ///
     /// What the object does not have is as in the container's own process, so that no process has more rights than that one unless it
     /// is said. A member that it has counts as a whole: `env` replaces the environment, and a `user` without `additionalGids` has none.
-    /// Only `args`, which is required, `terminal` and `consoleSize` come from the object alone.
+    /// Only `args`, which is required, `terminal` and `consoleSize` come from the object alone. `addEnv`, which is not OCI's, has
+    /// variables that are added to the environment.
     /// - Parameters:
     ///   - container: what the process is started in.
     ///   - warnings: receives a note on each ignored property, at most ``SpecError/limit`` of them.
@@ -17,7 +18,9 @@ extension ContainerProcess {
         }
         let issues = IssueList()
         var process = container.process.beside(args: [])
-        process.read(ObjectReader(members: members, path: "", issues: issues))
+        let reader = ObjectReader(members: members, path: "", issues: issues)
+        process.read(reader, more: ["addEnv"])
+        process.add(environment: reader.environment("addEnv") ?? [])
         container.checkMappings(of: process.user, "user", issues)
         warnings.append(contentsOf: issues.warnings)
         if !issues.issues.isEmpty { throw SpecError(issues: issues.issues, omitted: issues.omitted) }
@@ -28,6 +31,15 @@ extension ContainerProcess {
     public static func decode(_ bytes: [UInt8], in container: ContainerSpec) throws(SpecError) -> ContainerProcess {
         var warnings: [SpecIssue] = []
         return try decode(bytes, in: container, warnings: &warnings)
+    }
+
+    /// Adds variables to the environment, in the place of those of the same names.
+    private mutating func add(environment: [String]) {
+        for entry in environment {
+            let name = entry.utf8.prefix { $0 != UInt8(ascii: "=") }
+            env.removeAll { $0.utf8.starts(with: name) && $0.utf8.dropFirst(name.count).first == UInt8(ascii: "=") }
+            env.append(entry)
+        }
     }
 
     /// A process in the same container, as the same user, in the same directory, with the same environment and rights, that runs
@@ -47,7 +59,7 @@ extension ContainerProcess {
     }
 
     /// Takes what the object has; what it does not have stays as it is.
-    private mutating func read(_ reader: ObjectReader) {
+    private mutating func read(_ reader: ObjectReader, more: [String] = []) {
         args = reader.strings("args") ?? []
         if let command = reader.value("args") {
             if case .array(let elements) = command, elements.isEmpty {
@@ -78,7 +90,7 @@ extension ContainerProcess {
         apparmorProfile = reader.label("apparmorProfile") ?? apparmorProfile
         selinuxLabel = reader.label("selinuxLabel") ?? selinuxLabel
         reader.refuse(["commandLine"], "not honoured: it is for Windows; give args")
-        reader.warnOfUnknown([
+        reader.warnOfUnknown(more + [
             "args", "cwd", "env", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "terminal", "consoleSize",
             "ioPriority", "scheduler", "execCPUAffinity", "apparmorProfile", "selinuxLabel", "commandLine",
         ])

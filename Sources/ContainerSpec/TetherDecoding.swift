@@ -28,9 +28,13 @@ extension TetherSettings {
         memoryReserveKiB = reader.integer("memoryReserveKiB", 4096...16_777_216)
         usesInit = reader.bool("init") ?? usesInit
         debug = reader.bool("debug") ?? debug
-        if let attach = reader.object("attach") {
-            attach.refuse(["authorizedKeys", "wait"])
-            attach.refuseUnknown(["authorizedKeys", "wait"])
+        if let object = reader.object("attach"), object.members.contains(where: { !$0.value.asksForNothing }) {
+            var settings = AttachSettings()
+            settings.decode(object)
+            if settings.device == control?.device {
+                object.report(.invalid, "device", "\(quoted(settings.device)) is the line of \"control\"")
+            }
+            attach = settings
         }
         reader.refuseUnknown([
             "id", "rootfs", "log", "stop", "drain", "stdin", "sessions", "restart", "healthcheck", "control", "memoryReserveKiB", "init",
@@ -134,10 +138,7 @@ extension ControlSettings {
     /// nil where there is no device.
     fileprivate static func read(_ reader: ObjectReader) -> ControlSettings? {
         reader.refuseUnknown(["device"])
-        guard let device = reader.absolutePath("device") else { return nil }
-        if !isDevice(device) {
-            reader.report(.invalid, "device", "expected a serial line such as \"/dev/ttyS0\", found \(quoted(device))")
-        }
+        guard let device = reader.serialLine("device") else { return nil }
         return ControlSettings(device: device)
     }
 

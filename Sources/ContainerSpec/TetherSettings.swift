@@ -20,6 +20,8 @@ public struct TetherSettings: Equatable, Sendable {
     public var healthCheck: HealthCheck?
     /// `control`; nil serves the control protocol on no serial line.
     public var control: ControlSettings?
+    /// `attach`; nil has no attach server.
+    public var attach: AttachSettings?
     /// `memoryReserveKiB`, 4096…16777216: memory that the container cannot have, so that PID 1 keeps working; nil chooses by the
     /// VM's size.
     public var memoryReserveKiB: Int64?

@@ -103,6 +103,16 @@ extension ClientMessage {
         case .stats(let tag): ClientMessage.put(.stats, tag, into: &bytes)
         case .subscribe(let tag): ClientMessage.put(.subscribe, tag, into: &bytes)
         case .ping(let tag): ClientMessage.put(.ping, tag, into: &bytes)
+        case .release(let tag): ClientMessage.put(.release, tag, into: &bytes)
+        case .announce(let tag, let keys):
+            bytes.frame(Kind.announce.rawValue) {
+                $0.put(tag)
+                $0.put(UInt8(clamping: min(keys.count, ControlProtocol.maximumHostKeys)))
+                for key in keys.prefix(ControlProtocol.maximumHostKeys) {
+                    $0.put(text: key.line)
+                    $0.put(text: key.fingerprint, ControlProtocol.maximumName)
+                }
+            }
         }
         return true
     }
@@ -166,6 +176,16 @@ extension ClientMessage {
         case .stats: return .stats(tag: tag)
         case .subscribe: return .subscribe(tag: tag)
         case .ping: return .ping(tag: tag)
+        case .release: return .release(tag: tag)
+        case .announce:
+            let count = body.u8()
+            if count > UInt8(clamping: ControlProtocol.maximumHostKeys) { body.fail() }
+            var keys: [HostKey] = []
+            for _ in 0..<count where !body.hasFailed {
+                let line = body.text()
+                keys.append(HostKey(line: line, fingerprint: body.text(ControlProtocol.maximumName)))
+            }
+            return .announce(tag: tag, keys)
         }
     }
 }

@@ -59,6 +59,19 @@ public struct ExecRequest: Sendable, Equatable {
     }
 }
 
+/// The public half of a key by which the attach server proves who it is.
+public struct HostKey: Sendable, Equatable {
+    /// As in OpenSSH's known_hosts, without the host's name: the kind of key and its bytes in base64.
+    public var line: String
+    /// `SHA256:` and the digest in base64, as ssh-keygen(1) prints it.
+    public var fingerprint: String
+
+    public init(line: String, fingerprint: String) {
+        self.line = line
+        self.fingerprint = fingerprint
+    }
+}
+
 /// What a client says to PID 1.
 ///
 /// `tag` is a number of the client's choice that comes back with every answer. An attachment is known by the tag of the
@@ -104,10 +117,16 @@ public enum ClientMessage: ControlMessage, Equatable {
     /// Answered with `pong`.
     case ping(tag: UInt32)
 
+    /// Starts the container process, where that waits for a client (`attach.wait`). Answered with `done`, also where it has been
+    /// started before.
+    case release(tag: UInt32)
+    /// The attach server's host keys, for PID 1 to publish. From the attach server alone, once. Answered with `done`.
+    case announce(tag: UInt32, [HostKey])
+
     /// The types' numbers on the wire.
     enum Kind: UInt8 {
         case hello = 1, list, attach, exec, window, detach, stdin, closeStdin, resize, signal, wait, forget, stop, reload, pause
-        case resume, stats, subscribe, ping
+        case resume, stats, subscribe, ping, release, announce
     }
 
     /// The tag to answer with; nil for `hello`.
@@ -117,7 +136,7 @@ public enum ClientMessage: ControlMessage, Equatable {
         case .list(let tag), .attach(let tag, _), .exec(let tag, _), .window(let tag, _, _), .detach(let tag), .stdin(let tag, _),
             .closeStdin(let tag), .resize(let tag, _, _, _), .signal(let tag, _, _), .wait(let tag, _), .forget(let tag, _),
             .stop(let tag, _, _), .reload(let tag), .pause(let tag), .resume(let tag), .stats(let tag), .subscribe(let tag),
-            .ping(let tag):
+            .ping(let tag), .release(let tag), .announce(let tag, _):
             return tag
         }
     }

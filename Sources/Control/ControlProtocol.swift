@@ -16,6 +16,8 @@ public enum ControlProtocol {
     /// The most bytes of a session's arguments together, and how many there may be. What is more is left out.
     public static let maximumArgumentBytes = 4096
     public static let maximumArguments = 256
+    /// The most host keys that the attach server has.
+    public static let maximumHostKeys = 8
 }
 
 /// Why a conversation cannot go on.

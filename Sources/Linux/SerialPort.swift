@@ -38,6 +38,24 @@ public struct SerialPort: ~Copyable {
         try descriptor.read(into: buffer, object: path)
     }
 
+    /// What the line has lost since the VM's boot, as its driver counts it (TIOCGICOUNT).
+    public struct Losses: Equatable, Sendable {
+        /// Bytes that came faster than the driver took them from the UART, and than the reader took them from the driver.
+        public var overruns: UInt32
+        public var bufferOverruns: UInt32
+        /// Bytes that came damaged.
+        public var framing: UInt32
+        public var parity: UInt32
+    }
+
+    /// nil where the line does not count.
+    public var losses: Losses? {
+        var errors = clinux_serial_errors()
+        guard clinux_serial_count_errors(descriptor.rawValue, &errors) == 0 else { return nil }
+        return Losses(
+            overruns: errors.overrun, bufferOverruns: errors.buffer_overrun, framing: errors.framing, parity: errors.parity)
+    }
+
     /// Whether everything written has left the machine: the driver's buffer and the UART's own.
     ///
     /// What asks has to ask again until a deadline: tcdrain(3) would wait without one.

@@ -155,7 +155,7 @@ public enum SessionEvent: Sendable, Equatable {
 
 extension JSONWriter {
     /// The members that the exit record and the status share, without `id`.
-    mutating func exitMembers(_ record: ExitRecord) {
+    public mutating func exitMembers(_ record: ExitRecord) {
         member("exitCode", Int64(record.exitCode))
         if let signal = record.signal { member("signal", signal) }
         member("coreDumped", record.coreDumped)

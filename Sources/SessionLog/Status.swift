@@ -38,6 +38,8 @@ public struct Status: Sendable, Equatable {
     /// How often the process was started again.
     public var restarts: Int64
     public var isPaused: Bool
+    /// The container process is not started before a client attaches.
+    public var isWaiting: Bool
     /// nil without a health check.
     public var health: Health?
     /// How the container ended; its own `id`, `startedAt` and `error` give way to the ones beside it.
@@ -52,8 +54,8 @@ public struct Status: Sendable, Equatable {
 
     public init(
         phase: Phase, id: String? = nil, pid: Int32? = nil, startedAt: Timestamp? = nil, restarts: Int64 = 0,
-        isPaused: Bool = false, health: Health? = nil, exit: ExitRecord? = nil, error: FailureReport? = nil, timings: [Timing] = [],
-        totalMicroseconds: Int64 = 0
+        isPaused: Bool = false, isWaiting: Bool = false, health: Health? = nil, exit: ExitRecord? = nil, error: FailureReport? = nil,
+        timings: [Timing] = [], totalMicroseconds: Int64 = 0
     ) {
         self.phase = phase
         self.id = id
@@ -61,6 +63,7 @@ public struct Status: Sendable, Equatable {
         self.startedAt = startedAt
         self.restarts = restarts
         self.isPaused = isPaused
+        self.isWaiting = isWaiting
         self.health = health
         self.exit = exit
         self.error = error
@@ -85,6 +88,7 @@ public struct Status: Sendable, Equatable {
             if let error { writer.failure(error) }
         }
         if isPaused { writer.member("paused", true) }
+        if isWaiting { writer.member("waiting", "attach") }
         if let health {
             writer.key("health")
             writer.beginObject()

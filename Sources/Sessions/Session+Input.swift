@@ -21,7 +21,8 @@ extension Session {
     /// - Returns: false when it is more than the client was granted.
     public func write(_ bytes: [UInt8], from attachment: Attachment) -> Bool {
         guard attachment.takesInput, attachment.useInput(bytes.count) else { return false }
-        if takesInput {
+        // What comes before there is a process waits for it.
+        if takesInput || !hasStarted && state == .waiting && mayTakeInput && inputEnd == nil {
             input.append(bytes, owner: attachment.key)
             updateInput()
         } else {

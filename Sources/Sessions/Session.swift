@@ -52,6 +52,8 @@ public final class Session: EventHandler {
     var inputEnd: StdinEnd?
     /// Whether the session's processes have a standard input at all.
     public var mayTakeInput: Bool
+    /// Whether they have a terminal.
+    public var wantsTerminal: Bool
 
     /// How the process ended, from then until the output is drained.
     var ended: Ended?
@@ -72,9 +74,10 @@ public final class Session: EventHandler {
     /// - Parameters:
     ///   - log: gets the output, too; nil for a session that is not logged.
     ///   - buffer: shared by all sessions, which read one after the other.
+    ///   - wantsTerminal: the process will have a terminal, which a client is told before there is one.
     public init(
         id: String, kind: SessionSummary.Kind, args: [String], limits: SessionLimits, mayTakeInput: Bool,
-        endsInputWithClient: Bool, loop: EventLoop, log: (any OutputLog)?,
+        wantsTerminal: Bool = false, endsInputWithClient: Bool, loop: EventLoop, log: (any OutputLog)?,
         buffer: ReadBuffer
     ) {
         self.id = id
@@ -82,6 +85,7 @@ public final class Session: EventHandler {
         self.args = args
         self.limits = limits
         self.mayTakeInput = mayTakeInput
+        self.wantsTerminal = wantsTerminal
         self.endsInputWithClient = endsInputWithClient
         self.loop = loop
         self.log = log
@@ -111,7 +115,7 @@ public final class Session: EventHandler {
         return (rate(stdout.ring.end, started.stdout), rate(stderr.ring.end, started.stderr))
     }
 
-    public var hasTerminal: Bool { terminal >= 0 }
+    public var hasTerminal: Bool { process == nil ? wantsTerminal : terminal >= 0 }
     var terminal: Int32 { process?.terminal ?? -1 }
 
     // MARK: The process

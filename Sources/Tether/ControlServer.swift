@@ -10,12 +10,16 @@ import Sessions
 final class ControlServer: ControlService {
     private let runtime: Runtime
     private(set) var connections: [ControlConnection] = []
-    private let helper: Helper?
+    /// The programs that carry the control protocol to the outside.
+    private let relay: Helper?
+    private let attach: AttachHelper?
     private var sessionsHaveChanged = false
 
     init(_ runtime: Runtime) {
         self.runtime = runtime
-        helper = runtime.spec.tether.control.map { Helper("control relay", "/sbin/tether-relay", [$0.device], runtime.diagnostics) }
+        let (loop, diagnostics) = (runtime.loop, runtime.diagnostics)
+        relay = runtime.spec.tether.control.map { Helper("control relay", "/sbin/tether-relay", $0.device, loop, diagnostics) }
+        attach = runtime.spec.tether.attach.map { AttachHelper($0, runtime) }
     }
 
     var limits: ServerLimits {
@@ -31,6 +35,7 @@ final class ControlServer: ControlService {
     func connectionClosed(_ connection: ControlConnection, _ cause: String) {
         runtime.diagnostics.debug("control connection closed: \(cause)")
         connections.removeAll { $0 === connection }
+        attach?.closed(connection)
     }
 
     func notify(_ event: ControlEvent) { for connection in connections { connection.notify(event) } }
@@ -39,23 +44,18 @@ final class ControlServer: ControlService {
     func sessionsChanged() { sessionsHaveChanged = true }
 
     /// A child was reaped.
-    /// - Returns: whether it was the helper.
-    func reaped(_ child: Children.Ended) -> Bool { helper?.reaped(child) ?? false }
+    /// - Returns: whether it was a helper.
+    func reaped(_ child: Children.Ended) -> Bool { relay?.reaped(child) ?? false || attach?.helper.reaped(child) ?? false }
 
     var nextDeadline: Int64? {
-        var next = helper?.nextDeadline
+        var next = (relay?.nextDeadline).earlier(attach?.helper.nextDeadline)
         for connection in connections { next = next.earlier(connection.nextDeadline) }
         return next
     }
 
     func turnEnded(_ now: Int64) {
-        if let socket = helper?.startIfDue(now) {
-            do throws(SyscallError) {
-                connections.append(try ControlConnection(FileDescriptor(owning: socket), loop: runtime.loop, service: self))
-            } catch {
-                runtime.diagnostics.warning(error.description)
-            }
-        }
+        if let socket = relay?.startIfDue(now) { _ = connect(socket) }
+        if let attach, let socket = attach.helper.startIfDue(now), let connection = connect(socket) { attach.started(connection) }
         if sessionsHaveChanged {
             sessionsHaveChanged = false
             notify(.sessionsChanged)
@@ -63,10 +63,22 @@ final class ControlServer: ControlService {
         for connection in connections { connection.turnEnded() }
     }
 
+    private func connect(_ socket: Int32) -> ControlConnection? {
+        do throws(SyscallError) {
+            let connection = try ControlConnection(FileDescriptor(owning: socket), loop: runtime.loop, service: self)
+            connections.append(connection)
+            return connection
+        } catch {
+            runtime.diagnostics.warning(error.description)
+            return nil
+        }
+    }
+
     /// Lets the clients have what is theirs, then closes: the VM is about to go off.
     /// - Parameter whoeverFollows: also those that wait for the end of a session.
     func close(_ cause: String, whoeverFollows: Bool) {
-        helper?.isWanted = false
+        relay?.isWanted = false
+        attach?.helper.isWanted = false
         let patience = runtime.spec.tether.sessions.slowClientSeconds &* 1000
         let now = Clock.monotonic()
         for connection in connections {
@@ -75,7 +87,7 @@ final class ControlServer: ControlService {
     }
 
     /// Whether nobody is left to whom something is still on its way.
-    var isClosed: Bool { connections.isEmpty && !(helper?.isRunning ?? false) }
+    var isClosed: Bool { connections.isEmpty && relay?.isRunning != true && attach?.helper.isRunning != true }
 
     // MARK: Sessions
 
@@ -116,6 +128,10 @@ final class ControlServer: ControlService {
     }
 
     func resize(_ session: Session, rows: UInt16, columns: UInt16) -> RequestFailure? {
+        if session === runtime.lifecycle.session, session.state == .waiting, session.hasTerminal {
+            runtime.lifecycle.setConsoleSize(rows: rows, columns: columns)
+            return nil
+        }
         guard session.state == .running else { return notRunning("resize", session) }
         guard session.hasTerminal else {
             return RequestFailure(.noTerminal, operation: "resize", object: session.id, cause: "it has no terminal")
@@ -141,6 +157,16 @@ final class ControlServer: ControlService {
     func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? {
         runtime.lifecycle.stop("a control client", signal: signal, timeoutMilliseconds: timeoutMilliseconds.map { Int64($0) })
         return nil
+    }
+
+    func release() -> RequestFailure? {
+        if runtime.lifecycle.release() { return nil }
+        return RequestFailure(.notRunning, operation: "start", object: runtime.spec.tether.id, cause: "the container has ended")
+    }
+
+    func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {
+        if let attach { return attach.announce(keys, from: client) }
+        return RequestFailure(.invalid, operation: "announce", object: "host keys", cause: "there is no attach server")
     }
 
     func reload() -> RequestFailure? {

@@ -65,7 +65,8 @@ final class Execs {
         made &+= 1
         let id = name.isEmpty ? "exec-\(made)" : name
         let session = runtime.makeSession(
-            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal, endsInputWithClient: true, log: nil)
+            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
+            wantsTerminal: process.terminal, endsInputWithClient: true, log: nil)
         let group: Cgroup
         do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
             return refuse(.failed, error.description)
@@ -259,16 +260,3 @@ final class Exec: EventHandler, SessionOwner {
 
 // Container and Sessions do not know each other; what one starts is what the other reads.
 extension SessionProcess: StreamedProcess {}
-
-extension ExitRecord {
-    /// What the session log says of a session's end.
-    init(_ result: SessionResult, restarts: Int64 = 0) {
-        self.init(
-            id: result.id, exitCode: result.exitCode, signal: Signal(rawValue: Int32(result.signal))?.name, coreDumped: result.coreDumped,
-            oomKilled: result.oomKilled, startedAt: result.startedAt, finishedAt: result.finishedAt, stdout: result.stdout,
-            stderr: result.stderr, drain: result.drain,
-            usage: ResourceUsage(
-                userMicroseconds: result.userMicroseconds, systemMicroseconds: result.systemMicroseconds,
-                maximumResidentKiB: result.maximumResidentKiB), restarts: restarts, error: result.error)
-    }
-}

@@ -2,13 +2,18 @@ import CLinux
 import Linux
 
 /// A program of the initramfs that works for PID 1 and speaks to it through a socket, its descriptor 3. It is started again when
-/// it ends.
-final class Helper {
+/// it ends. What it writes to its standard error stands in the diagnostics.
+final class Helper: EventHandler {
     private let name: String
     private let path: String
-    private let arguments: [String]
+    private let argument: String
+    /// Makes what the program reads from its descriptor 4, once for each start; nil where it reads nothing.
+    private let settings: (() throws(SyscallError) -> [UInt8])?
+    private let loop: EventLoop
     private let diagnostics: Diagnostics
     private var process: Int32?
+    private var errors: HelperErrors?
+    private var errorsWatch: EventLoop.Watch?
     private var startAt: Int64 = 0
     private var startedAt: Int64 = 0
     private var delay: Int64 = firstDelay
@@ -20,10 +25,15 @@ final class Helper {
     private static let lastDelay: Int64 = 5_000_000_000
     private static let worked: Int64 = 1_000_000_000
 
-    init(_ name: String, _ path: String, _ arguments: [String], _ diagnostics: Diagnostics) {
+    init(
+        _ name: String, _ path: String, _ argument: String, _ loop: EventLoop, _ diagnostics: Diagnostics,
+        settings: (() throws(SyscallError) -> [UInt8])? = nil
+    ) {
         self.name = name
         self.path = path
-        self.arguments = arguments
+        self.argument = argument
+        self.settings = settings
+        self.loop = loop
         self.diagnostics = diagnostics
     }
 
@@ -36,35 +46,78 @@ final class Helper {
     func startIfDue(_ now: Int64) -> Int32? {
         guard isWanted, process == nil, startAt <= now else { return nil }
         startedAt = now
-        do throws(SyscallError) {
-            var ends: (Int32, Int32) = (-1, -1)
-            try attempt("socketpair", name) {
-                withUnsafeMutableBytes(of: &ends) {
-                    socketpair(AF_UNIX, clinux_stream_socket, 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
-                }
-            }
-            let ours = FileDescriptor(owning: ends.0)
-            let theirs = FileDescriptor(owning: ends.1)
-            let pid = try attempt("start", path) { clinux_start_helper(path, arguments.first ?? "", theirs.rawValue) }
-            process = pid
-            diagnostics.debug("\(name): pid \(pid)")
-            return ours.take()
-        } catch {
+        do throws(SyscallError) { return try start() } catch {
             diagnostics.warning(error.description)
             rest(now)
             return nil
         }
     }
 
+    private func start() throws(SyscallError) -> Int32 {
+        var ends: (Int32, Int32) = (-1, -1)
+        try attempt("socketpair", name) {
+            withUnsafeMutableBytes(of: &ends) {
+                socketpair(AF_UNIX, clinux_stream_socket, 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
+            }
+        }
+        let ours = FileDescriptor(owning: ends.0)
+        let theirs = FileDescriptor(owning: ends.1)
+        var pipe: (Int32, Int32) = (-1, -1)
+        try attempt("pipe2", name) {
+            withUnsafeMutableBytes(of: &pipe) { pipe2($0.baseAddress?.assumingMemoryBound(to: Int32.self), O_CLOEXEC | O_NONBLOCK) }
+        }
+        let reading = FileDescriptor(owning: pipe.0)
+        let writing = FileDescriptor(owning: pipe.1)
+        var pid: Int32 = 0
+        if let settings {
+            let file = try Helper.file(of: try settings())
+            pid = try attempt("start", path) { clinux_start_helper(path, argument, theirs.rawValue, file.rawValue, writing.rawValue) }
+        } else {
+            pid = try attempt("start", path) { clinux_start_helper(path, argument, theirs.rawValue, -1, writing.rawValue) }
+        }
+        process = pid
+        stopListening()
+        errorsWatch = loop.watch(reading.rawValue, .readable, self, role: 0)
+        errors = HelperErrors(name, reading, diagnostics)
+        diagnostics.debug("\(name): pid \(pid)")
+        return ours.take()
+    }
+
+    /// A file without a name that holds `bytes`, to be read from its beginning and never changed.
+    private static func file(of bytes: [UInt8]) throws(SyscallError) -> FileDescriptor {
+        let object = "the settings of a helper"
+        let file = FileDescriptor(owning: try attempt("memfd_create", object) { memfd_create("settings", clinux_memfd_sealable) })
+        // The kernel takes all of a write to memory, or fails.
+        let written = try attempt("write", object) { bytes.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
+        guard written == bytes.count else { throw SyscallError("write", object, Errno(rawValue: ENOSPC)) }
+        try attempt("seal", object) { clinux_fcntl_int(file.rawValue, clinux_add_seals, clinux_all_seals) }
+        try attempt("lseek", object) { lseek(file.rawValue, 0, SEEK_SET) }
+        return file
+    }
+
+    func ready(role: Int32, _ event: Epoll.Event) {
+        if errors?.take() == .ended { stopListening() }
+    }
+
+    private func stopListening() {
+        if let errorsWatch { loop.unwatch(errorsWatch) }
+        errorsWatch = nil
+        errors = nil
+    }
+
     func reaped(_ child: Children.Ended) -> Bool {
         guard let process, process == child.pid else { return false }
         self.process = nil
+        // Its last words before how it ended.
+        _ = errors?.take()
+        stopListening()
         let now = Clock.monotonic()
         if child.end.exitStatus == 0 {
             diagnostics.debug("\(name) ended")
         } else {
             let how = child.end.signal.map { Signal(rawValue: $0)?.name ?? "signal \($0)" } ?? "status \(child.end.exitCode)"
-            diagnostics.warning("\(name) ended with \(how)")
+            let why = child.end.signal == SIGSYS ? ": it made a system call that it may not make" : ""
+            diagnostics.warning("\(name) ended with \(how)\(why)")
         }
         if now - startedAt >= Helper.worked { delay = Helper.firstDelay }
         rest(now)
@@ -74,5 +127,59 @@ final class Helper {
     private func rest(_ now: Int64) {
         startAt = now &+ delay
         delay = min(delay &* 2, Helper.lastDelay)
+    }
+}
+
+/// What a helper writes to its standard error, line by line. It may be in the hands of whoever is at the other end of its line: so
+/// many lines, and so long ones, and no more.
+private final class HelperErrors {
+    enum Progress { case more, ended }
+
+    private let name: String
+    private let descriptor: FileDescriptor
+    private let diagnostics: Diagnostics
+    private var line: [UInt8] = []
+    private var window: Int64 = 0
+    private var lines = 0
+
+    private static let longest = 512
+    private static let linesPerSecond = 10
+
+    init(_ name: String, _ descriptor: consuming FileDescriptor, _ diagnostics: Diagnostics) {
+        self.name = name
+        self.descriptor = descriptor
+        self.diagnostics = diagnostics
+    }
+
+    /// Takes what is there, at most a few reads of it.
+    func take() -> Progress {
+        for _ in 0..<4 {
+            var read: [UInt8]?
+            do throws(SyscallError) { read = try descriptor.read(atMost: 1024, object: name) } catch { return .ended }
+            guard let bytes = read else { return .more }
+            if bytes.isEmpty {
+                finishLine()
+                return .ended
+            }
+            for byte in bytes {
+                if byte == UInt8(ascii: "\n") { finishLine() } else if line.count < HelperErrors.longest { line.append(byte) }
+            }
+        }
+        return .more
+    }
+
+    private func finishLine() {
+        if line.isEmpty { return }
+        let text = String(decoding: line.map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
+        line = []
+        let second = Clock.monotonic() / 1_000_000_000
+        if second != window {
+            if lines > HelperErrors.linesPerSecond {
+                diagnostics.warning("\(name): \(lines - HelperErrors.linesPerSecond) lines left out")
+            }
+            (window, lines) = (second, 0)
+        }
+        lines += 1
+        if lines <= HelperErrors.linesPerSecond { diagnostics.info("\(name): \(text)") }
     }
 }

@@ -15,6 +15,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     enum Stage {
         /// Compiles the seccomp profile.
         case preparing
+        /// Waits for a client to attach.
+        case held
         /// Waits for the last process of the run before to be gone.
         case clearing
         case launching
@@ -43,7 +45,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     let runtime: Runtime
     /// The primary session, which goes through all starts.
     let session: Session
-    private(set) var stage = Stage.preparing
+    var stage = Stage.preparing
     private(set) var outcome: Outcome?
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
@@ -64,6 +66,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// When the sessions beside the container process have to have ended; nil once that is settled.
     private var endDeadline: Deadline?
     private var restAfter: Int64 = 0
+    /// The wait for a client to attach.
+    var holding = Holding()
     private var startedAt: Int64 = 0
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
@@ -94,9 +98,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let profile = launched.seccomp else {
             filter = nil
             filtered = nil
-            return startContainer()
+            return startOrHold()
         }
-        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startContainer() }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startOrHold() }
         do throws(SeccompError) {
             compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
@@ -115,7 +119,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
             filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
-            startContainer()
+            startOrHold()
         } catch {
             compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
@@ -123,7 +127,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     /// Starts the process, once nothing is left of a run before.
-    private func startContainer() {
+    func startContainer() {
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -145,11 +149,13 @@ final class Lifecycle: EventHandler, SessionOwner {
         saveRecoveryState(.launching, nil, 0)
         let process = launched.process
         session.args = Runtime.bounded(process.args)
+        session.wantsTerminal = process.terminal
         session.mayTakeInput = process.terminal || launched.tether.stdin != .none
         session.endsInputWithClient = launched.tether.stdin == .once
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none), filter: filter)
+            streams: process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
+            filter: filter)
         do throws(LaunchError) {
             launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
             stepLaunch()
@@ -194,7 +200,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
-    private func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
+    func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
         var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
@@ -324,6 +330,9 @@ final class Lifecycle: EventHandler, SessionOwner {
             compilation = nil
             stepper.pause(runtime.loop)
             fail(Failure("start", spec.tether.id, cause))
+        case .held:
+            runtime.status.isWaiting = false
+            fail(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
         case .launching:
             launch?.cancel(cause)
             stepLaunch()
@@ -336,7 +345,15 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
-        session.finish()
+        runtime.control.sessionsChanged()
+        // Clients are told why there was no process.
+        if case .failed(let failure) = outcome, session.result == nil {
+            session.fail(
+                RequestFailure(
+                    .launchFailed, exitCode: failure.exitCode, operation: failure.operation, object: failure.object, cause: failure.cause))
+        } else {
+            session.finish()
+        }
     }
 
     // MARK: Events and deadlines
@@ -355,6 +372,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         var next: Int64?
         switch stage {
         case .preparing: next = compilation?.deadline.nanoseconds
+        case .held: next = holding.until
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
@@ -369,6 +387,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     func checkDeadlines(_ now: Int64) {
         switch stage {
         case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .held: checkHold(now)
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:

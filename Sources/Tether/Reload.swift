@@ -43,6 +43,7 @@ extension Runtime {
         }
         keep(new.tether.rootfs != old.tether.rootfs, "tether.rootfs")
         keep(new.tether.control != old.tether.control, "tether.control")
+        keep(new.tether.attach != old.tether.attach, "tether.attach")
         keep(new.tether.log.format != old.tether.log.format, "tether.log.format")
         keep(new.tether.memoryReserveKiB != old.tether.memoryReserveKiB, "tether.memoryReserveKiB")
         keep(new.tether.sessions.ringKiB != old.tether.sessions.ringKiB, "tether.sessions.ringKiB")
@@ -50,6 +51,7 @@ extension Runtime {
         keep(new.resources.devices != old.resources.devices, "linux.resources.devices")
         new.tether.rootfs = old.tether.rootfs
         new.tether.control = old.tether.control
+        new.tether.attach = old.tether.attach
         new.tether.log.format = old.tether.log.format
         new.tether.memoryReserveKiB = old.tether.memoryReserveKiB
         new.tether.sessions.ringKiB = old.tether.sessions.ringKiB

@@ -122,11 +122,12 @@ final class Runtime: EventHandler {
     // MARK: Sessions
 
     func makeSession(
-        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, endsInputWithClient: Bool, log: (any OutputLog)?
+        id: String, kind: SessionSummary.Kind, args: [String], mayTakeInput: Bool, wantsTerminal: Bool, endsInputWithClient: Bool,
+        log: (any OutputLog)?
     ) -> Session {
         Session(
             id: id, kind: kind, args: Runtime.bounded(args), limits: sessionLimits, mayTakeInput: mayTakeInput,
-            endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
+            wantsTerminal: wantsTerminal, endsInputWithClient: endsInputWithClient, loop: loop, log: log, buffer: buffer)
     }
 
     var sessionLimits: SessionLimits {
@@ -142,7 +143,8 @@ final class Runtime: EventHandler {
     private func makePrimarySession() -> Session {
         makeSession(
             id: spec.tether.id, kind: .primary, args: spec.process.args,
-            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, endsInputWithClient: spec.tether.stdin == .once, log: log)
+            mayTakeInput: spec.process.terminal || spec.tether.stdin != .none, wantsTerminal: spec.process.terminal,
+            endsInputWithClient: spec.tether.stdin == .once, log: log)
     }
 
     // MARK: What the parts tell each other
@@ -150,14 +152,17 @@ final class Runtime: EventHandler {
     func containerStarted() {
         // What the start took is not needed again soon.
         clinux_release_free_memory()
-        // Only now, beside the container: it does not wait for drivers that it may never need.
-        if drivers == nil {
-            drivers = HardwareDrivers(modules, diagnostics)
-            watchDrivers()
-        }
+        loadDrivers()
         health.containerStarted()
         vic?.containerStarted()
         control.sessionsChanged()
+    }
+
+    /// Loads the other drivers. Only now, beside the container: it does not wait for drivers that it may never need.
+    func loadDrivers() {
+        guard drivers == nil else { return }
+        drivers = HardwareDrivers(modules, diagnostics)
+        watchDrivers()
     }
 
     func containerEnded() {

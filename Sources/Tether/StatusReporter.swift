@@ -18,6 +18,8 @@ final class StatusReporter {
     var startedAt: Timestamp?
     var restarts: Int64 = 0
     var isPaused = false
+    /// The container process is not started before a client attaches.
+    var isWaiting = false
     var health: Status.Health?
     var notHonoured: [String] = []
     /// Tells VIC's portlayer, where it is that which configured the VM.
@@ -50,6 +52,7 @@ final class StatusReporter {
         endPhase()
         self.phase = phase
         pid = nil
+        isWaiting = false
         var last = status()
         last.exit = exit
         // A host that is busy (a snapshot, a migration) refuses for a moment; the client below retries each request, this
@@ -74,7 +77,7 @@ final class StatusReporter {
 
     private func status() -> Status {
         var status = Status(
-            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, health: health,
+            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, isWaiting: isWaiting, health: health,
             timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
         status.notHonoured = notHonoured
         return status

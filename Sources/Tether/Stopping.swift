@@ -34,7 +34,7 @@ extension Lifecycle {
         let again = stopping.isAsked
         stopping.isAsked = true
         switch stage {
-        case .preparing, .clearing, .launching: abandonStart()
+        case .preparing, .held, .clearing, .launching: abandonStart()
         case .resting:
             runtime.diagnostics.info("stop asked by \(reason): not starting again")
             abandonStart()

@@ -16,10 +16,10 @@ public struct RunOptions: Sendable {
     public var qemu = "qemu-system-x86_64"
     /// guestinfo variables by full name.
     public var variables: [String: [UInt8]] = [:]
-    /// A file with further ones, which are taken over whenever it has changed.
-    public var variablesFile: VariablesFile?
     /// Files that hold the values of further variables, by full name. They are read anew each time that the guest asks.
     public var variableFiles: [String: String] = [:]
+    /// A file with further ones, which are taken over whenever it has changed.
+    public var variablesFile: VariablesFile?
     /// Whether captures and status stay behind.
     public var isKept = false
     /// Where the run's files go; nil for a new directory under TMPDIR.
@@ -37,6 +37,7 @@ public struct RunOptions: Sendable {
     public init(machine: MachineConfiguration) { self.machine = machine }
 
     static let statusKey = "guestinfo.tether.status"
+    static let hostKeysKey = "guestinfo.tether.attach.hostkeys"
 }
 
 /// Runs one container VM in QEMU, from power-on to power-off.
@@ -79,7 +80,11 @@ public struct ContainerRun {
         defer { hostprocess_unwatch_signals() }
 
         let log = self.log
+        let isKept = options.isKept
         store.onSet = { key, value in
+            // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
+            if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
+            if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
         if let file = options.variablesFile {

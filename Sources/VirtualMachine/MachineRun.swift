@@ -1,6 +1,7 @@
 import CHostProcess
 import CLinux
 import GuestInfoHost
+import LineEndpoint
 import Linux
 import Logging
 import SessionLog
@@ -293,7 +294,7 @@ final class MachineRun {
 
     private func flushOutput(_ writer: inout OutputWriter, _ name: String) throws(VirtualMachineError) {
         let wasClosed = writer.isClosed
-        try writer.flush()
+        try system { () throws(SyscallError) in try writer.flush() }
         if writer.isClosed, !wasClosed, outcome.stop == nil, isOpen.contains(.qemu) {
             try stop(.outputClosed, "the reader of \(name) is gone; stopping the container")
         }

@@ -14,6 +14,11 @@ struct StandardErrorLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
+    /// What an error says, as tetherctl's own.
+    static func say(_ error: some Error) {
+        try? FileHandle.standardError.write(contentsOf: Data("tetherctl: \(error)\n".utf8))
+    }
+
     func log(event: LogEvent) {
         let level = event.level == .warning || event.level == .debug ? "\(event.level): " : ""
         let details = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }

@@ -6,7 +6,11 @@ import Foundation
 struct Tetherctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tetherctl", abstract: "Run, watch and debug container VMs.",
-        subcommands: [RunCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self, VICCommand.self])
+        subcommands: [
+            RunCommand.self, AttachCommand.self, ExecCommand.self, PsCommand.self, StopCommand.self, SignalCommand.self, StatsCommand.self,
+            PauseCommand.self, ResumeCommand.self, ReloadCommand.self, ProxyCommand.self, ServeCommand.self, ReplayCommand.self,
+            ConfigCommand.self, ImageCommand.self, VICCommand.self,
+        ])
 
     static func main() {
         // Of a caller that closed one of these (`>&-`), a file or a socket of ours would get its number and the output.

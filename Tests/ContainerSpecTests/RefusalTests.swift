@@ -130,9 +130,20 @@ import Testing
         (#""tether": {"stop": {"timeoutSeconds": -1}}"#, "tether.stop.timeoutSeconds"),
         (#""tether": {"drain": {"graceMilliseconds": true}}"#, "tether.drain.graceMilliseconds"),
         (#""tether": {"init": 1}"#, "tether.init"), (#""tether": {"debug": "x"}"#, "tether.debug"),
-        (#""tether": {"attach": {"authorizedKeys": ["ssh-ed25519 A"]}}"#, "tether.attach.authorizedKeys"),
-        (#""tether": {"attach": {"wait": true}}"#, "tether.attach.wait"),
-        (#""tether": {"attach": {"key": 1}}"#, "tether.attach.key"),
+        (#""tether": {"attach": {"wait": true}}"#, "tether.attach.authorizedKeys"),
+        (#""tether": {"attach": {"authorizedKeys": ["ssh-ed25519 A"]}}"#, "tether.attach.authorizedKeys[0]"),
+        (#""tether": {"attach": {"authorizedKeys": ["ssh-ed25519"]}}"#, "tether.attach.authorizedKeys[0]"),
+        (#""tether": {"attach": {"authorizedKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n"]}}"#, "tether.attach.authorizedKeys[0]"),
+        (#""tether": {"attach": {"authorizedKeys": [], "authentication": "publickey", "vic": false}}"#, "tether.attach.authorizedKeys"),
+        (#""tether": {"attach": {"vic": true, "key": 1}}"#, "tether.attach.key"),
+        (#""tether": {"attach": {"vic": true, "authentication": "password"}}"#, "tether.attach.authentication"),
+        (#""tether": {"attach": {"authentication": "none", "hostKeys": ["secret"]}}"#, "tether.attach.hostKeys[0]"),
+        (#""tether": {"attach": {"vic": true, "hostKeys": ["-----BEGIN"]}}"#, "tether.attach.hostKeys[0]"),
+        (#""tether": {"attach": {"vic": true, "device": "ttyS0"}}"#, "tether.attach.device"),
+        (#""tether": {"attach": {"vic": true, "device": "/dev/../x"}}"#, "tether.attach.device"),
+        (#""tether": {"attach": {"vic": true}, "control": {"device": "/dev/ttyS0"}}"#, "tether.attach.device"),
+        (#""tether": {"attach": {"vic": true, "waitTimeoutSeconds": 86401}}"#, "tether.attach.waitTimeoutSeconds"),
+        (#""tether": {"attach": {"authentication": "none", "vic": 1}}"#, "tether.attach.vic"),
     ])
     func property(_ members: String, _ path: String) {
         let json = document(members)

@@ -7,7 +7,7 @@ import Testing
     @Test func defaults() throws {
         let tether = try read("")
         #expect(tether == TetherSettings() && tether.stdin == .none && tether.restart == .no && tether.healthCheck == nil)
-        #expect(tether.control == nil)
+        #expect(tether.control == nil && tether.attach == nil)
         #expect(tether.sessions.ringKiB == 64 && tether.sessions.slowClient == .detach && tether.sessions.maxSessions == 64)
         #expect(tether.sessions.slowClientSeconds == 2)
         #expect(tether.sessions.maxClients == 16 && tether.memoryReserveKiB == nil)
@@ -34,6 +34,30 @@ import Testing
         #expect(least.stdin == .open && least.sessions.ringKiB == 4 && least.sessions.maxSessions == 1 && least.sessions.maxClients == 1)
         #expect(try read(#""stdin": "none""#).stdin == .none)
         #expect(try read(#""control": {"device": "/dev/ttyS0"}"#).control?.device == "/dev/ttyS0")
+    }
+
+    @Test func attach() throws {
+        let least = try #require(try read(#""attach": {"vic": true}"#).attach)
+        var expected = AttachSettings()
+        expected.allowsVIC = true
+        #expect(least == expected && least.device == "/dev/ttyS0" && least.authentication == .publicKey && !least.waits)
+        let all = try #require(
+            try read(
+                #"""
+                "control": {"device": "/dev/ttyS0"}, "attach": {"device": "/dev/ttyS3", "authentication": "none",
+                "authorizedKeys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me at home", "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHA="],
+                "hostKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n"], "wait": true, "waitTimeoutSeconds": 86400, "compression": true}
+                """#
+            ).attach)
+        #expect(all.device == "/dev/ttyS3" && all.authentication == .none && !all.allowsVIC && all.compresses)
+        #expect(all.authorizedKeys.count == 2 && all.authorizedKeys[0].hasSuffix(" me at home") && all.hostKeys.count == 1)
+        #expect(all.waits && all.waitTimeoutSeconds == 86_400)
+    }
+
+    @Test func attachKeysAreCounted() {
+        let key = #""ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA""#
+        let keys = Array(repeating: key, count: 65).joined(separator: ", ")
+        #expect(paths(document("\"tether\": {\"attach\": {\"authorizedKeys\": [\(keys)]}}")) == ["tether.attach.authorizedKeys"])
     }
 
     @Test(arguments: [

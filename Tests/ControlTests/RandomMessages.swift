@@ -73,7 +73,7 @@ struct MessageMaker {
         }
     }
 
-    static let clientKinds = 19
+    static let clientKinds = 21
 
     mutating func client(_ kind: Int) -> ClientMessage {
         let tag: UInt32 = number()
@@ -105,6 +105,13 @@ struct MessageMaker {
         case 15: return .resume(tag: tag)
         case 16: return .stats(tag: tag)
         case 17: return .subscribe(tag: tag)
+        case 18: return .release(tag: tag)
+        case 19:
+            return .announce(
+                tag: tag,
+                (0..<count(ControlProtocol.maximumHostKeys)).prefix(ControlProtocol.maximumHostKeys).map { _ in
+                    HostKey(line: long(), fingerprint: name())
+                })
         default: return .ping(tag: tag)
         }
     }

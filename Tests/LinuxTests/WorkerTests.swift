@@ -28,6 +28,31 @@ import Testing
         #expect(open.filter { $0 > 2 }.count == 1)
     }
 
+    @Test func aFilteredProcessMayMoveBytesAndNothingElse() throws {
+        func filtered(_ body: @escaping () -> Void) throws -> WorkerResult {
+            try Worker.start("filter") { output in
+                guard clinux_set_no_new_privileges() == 0, clinux_allow_only_io() == 0 else { return }
+                // Memory, time, and what is open already.
+                let bytes = [UInt8](repeating: 1, count: 4 << 20)
+                _ = Clock.monotonic()
+                output.send([bytes[4_000_000], 2])
+                body()
+                output.send([3])
+            }.wait(until: .after(milliseconds: 10_000))
+        }
+        let allowed = try filtered {}
+        #expect(allowed.ending == .finished && allowed.messages == [[1, 2], [3]])
+        let forbidden: [() -> Void] = [
+            { _ = clinux_open("/etc/passwd", O_RDONLY, 0) }, { _ = socket(AF_UNIX, clinux_stream_socket, 0) },
+            { _ = kill(getppid(), 0) }, { _ = mmap(nil, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) },
+            { _ = mprotect(nil, 4096, PROT_READ) },
+        ]
+        for body in forbidden {
+            let result = try filtered(body)
+            #expect(result.ending == .died(signal: SIGSYS) && result.messages == [[1, 2]])
+        }
+    }
+
     private static let score = "/proc/self/oom_score_adj"
     /// Makes this process one that is seldom killed for memory, as PID 1 is. Lowering takes CAP_SYS_RESOURCE in the VM's own user
     /// namespace.
@@ -61,7 +86,7 @@ import Testing
         let pid: pid_t
         do {
             let given = FileDescriptor(owning: write)
-            pid = clinux_start_helper("/bin/sh", script, given.rawValue)
+            pid = clinux_start_helper("/bin/sh", script, given.rawValue, -1, 2)
         }
         try #require(pid > 0)
         var text: [UInt8] = []
@@ -69,6 +94,33 @@ import Testing
         #expect(String(decoding: text, as: UTF8.self) == "500\n")
         var status: Int32 = 0
         #expect(waitpid(pid, &status, 0) == pid && status == 0)
+    }
+
+    @Test func aHelperHasItsDescriptorsWhateverNumbersTheyHadBefore() throws {
+        let script = "/tmp/tether-helper-descriptors-\(getpid())"
+        try Files.replace(script, with: Array("cat <&4 >&3; echo problem >&2; i=5; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && [ $i != 10 ] && echo $i >&3; i=$((i+1)); done; :".utf8))
+        defer { unlink(script) }
+        let (input, settings) = try Pipe().take()
+        let (output, socket) = try Pipe().take()
+        let (problems, errors) = try Pipe().take()
+        let ours = FileDescriptor(owning: output)
+        let theirs = FileDescriptor(owning: socket)
+        let problemsEnd = FileDescriptor(owning: problems)
+        let errorsEnd = FileDescriptor(owning: errors)
+        let inputEnd = FileDescriptor(owning: input)
+        do {
+            let writer = FileDescriptor(owning: settings)
+            #expect(write(writer.rawValue, "settings\n", 9) == 9)
+        }
+        // The settings come as 3 or 4 where these were free, the others as anything.
+        let pid = clinux_start_helper("/bin/sh", script, theirs.rawValue, inputEnd.rawValue, errorsEnd.rawValue)
+        try #require(pid > 0)
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid && status == 0)
+        let text = String(decoding: try ours.read(atMost: 4096) ?? [], as: UTF8.self)
+        // 10 is the shell's own, for the script.
+        #expect(text == "settings\n", "\(text)")
+        #expect(try problemsEnd.read(atMost: 100) == Array("problem\n".utf8))
     }
 
     @Test func itsMessagesArriveInOrder() throws {

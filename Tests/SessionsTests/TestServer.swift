@@ -91,6 +91,8 @@ final class TestServer: ControlService, SessionOwner {
     var sessionLimits = SessionLimits()
     /// A process runs only some turns after it was asked for, as one does whose launch takes its time.
     var startsLater = false
+    private(set) var releases = 0
+    private(set) var announced: [HostKey] = []
     private var late: [() throws -> Void] = []
     let log = TestLog()
     private let buffer = ReadBuffer()
@@ -113,7 +115,7 @@ final class TestServer: ControlService, SessionOwner {
     {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
-            endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
+            wantsTerminal: terminal, endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
         session.owner = self
         sessions.append(session)
         let begin = { session.begin(try TestProcess(args, stdin: stdin, terminal: terminal)) }
@@ -162,6 +164,14 @@ final class TestServer: ControlService, SessionOwner {
     func forget(_ session: Session) -> RequestFailure? { nil }
     func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? { nil }
     func reload() -> RequestFailure? { nil }
+    func release() -> RequestFailure? {
+        releases += 1
+        return nil
+    }
+    func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {
+        announced = keys
+        return connections.first === client ? nil : RequestFailure(.invalid, operation: "announce", object: "", cause: "not the first")
+    }
     func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32) { client.send(.done(tag: tag)) }
     func statistics() -> [UInt8] { Array("{}".utf8) }
     func connectionClosed(_ connection: ControlConnection, _ cause: String) { connections.removeAll { $0 === connection } }

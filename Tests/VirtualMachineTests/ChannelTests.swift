@@ -1,4 +1,5 @@
 import CLinux
+import LineEndpoint
 import Linux
 import SessionLog
 import SessionReplay

@@ -29,6 +29,8 @@ int hostprocess_pidfd(pid_t pid);
  * Swift runtime has started before.
  */
 int hostprocess_watch_signals(int fd);
+/* The same for others, after hostprocess_watch_signals(): SIGWINCH, SIGQUIT and the like. */
+int hostprocess_watch_more_signals(const int *numbers, int count);
 /* Gives the four signals their default dispositions again. */
 void hostprocess_unwatch_signals(void);
 

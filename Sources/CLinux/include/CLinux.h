@@ -27,6 +27,7 @@
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -68,6 +69,12 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
+/* TIOCGICOUNT is a variadic ioctl(2) with a structure of the kernel's: what a serial line has lost since the VM's boot.  -1 with errno where the line does not count. */
+struct clinux_serial_errors {
+    unsigned int framing, overrun, parity, breaks, buffer_overrun;
+};
+int clinux_serial_count_errors(int fd, struct clinux_serial_errors *errors);
+
 /* TIOCGPTPEER is a variadic ioctl(2): opens the process's side of a terminal whose other side is `terminal`,
  * close-on-exec and not as controlling terminal; -1 with errno. */
 int clinux_terminal_peer(int terminal);
@@ -85,6 +92,14 @@ void clinux_release_free_memory(void);
 
 /* The type of a close-on-exec stream socket: an enum in C, a set of bits in use. */
 static const int clinux_stream_socket = SOCK_STREAM | SOCK_CLOEXEC;
+
+/* getrandom(2) that does not wait for the kernel to have any; the flag is an enum in C. */
+static const unsigned int clinux_random_at_once = GRND_NONBLOCK;
+
+/* memfd_create(2)'s flags and the seals of fcntl(2), macros of different types: a file of memory that nobody can change any more. */
+static const unsigned int clinux_memfd_sealable = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+static const int clinux_add_seals = F_ADD_SEALS;
+static const int clinux_all_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 /* Wait-status decoding is macros (wait(2)). */
 static inline int clinux_wifexited(int s) { return WIFEXITED(s); }

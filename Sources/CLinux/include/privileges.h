@@ -12,4 +12,9 @@ int clinux_set_not_dumpable(void);
 /* setgroups(2) is declared in a header of its own, with functions that must not be used here (NSS). */
 int clinux_clear_groups(void);
 
+/* seccomp(2) has no wrapper in libc, and its programs are macros.  From here on the process may make only the system calls that a
+ * program needs which reads, writes and waits for descriptors it has: any other one ends it by SIGSYS, and so does memory that may be
+ * executed.  Needs no_new_privs; returns -1 with errno on failure. */
+int clinux_allow_only_io(void);
+
 #endif

@@ -14,8 +14,9 @@
 pid_t clinux_fork_worker(int *pidfd);
 
 /*
- * Starts `path` with one argument, `socket` as its descriptor 3, and no other but 0 to 2: fork(2) and execve(2), between which
- * Swift promises nothing.  The child has default signal dispositions, an empty mask, a session of its own and no environment.
+ * Starts `path` with one argument, `errors` as its descriptor 2, `socket` as 3, `settings` as 4 unless it is -1, and no other but 0
+ * and 1: fork(2) and execve(2), between which Swift promises nothing.  The child has default signal dispositions, an empty mask, a
+ * session of its own and no environment.
  *
  * Its oom_score_adj is 500.  What the container may take is limited, so when the VM itself is short of memory, something else has
  * taken it; and of what can be killed a helper is the least loss, for it is started again.  More than half of the memory makes a
@@ -23,7 +24,7 @@ pid_t clinux_fork_worker(int *pidfd);
  *
  * Returns its process id, -1 with errno when there is none.  One that cannot be executed ends with status 127.
  */
-pid_t clinux_start_helper(const char *path, const char *argument, int socket);
+pid_t clinux_start_helper(const char *path, const char *argument, int socket, int settings, int errors);
 
 /*
  * Closes every descriptor above 2 but `kept`: libc 2.36 declares close_range(2) where Swift does not see it.

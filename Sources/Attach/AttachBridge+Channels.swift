@@ -1,0 +1,299 @@
+import Control
+import Linux
+public import SSH
+import SessionLog
+
+/// What the client asks for on its channels.
+extension AttachBridge {
+    /// Takes what the client said on the connection layer.
+    public func take(_ event: ConnectionEvent) {
+        switch event {
+        case .globalRequest(let name, let data, let wantsReply): takeGlobal(name, data, wantsReply)
+        case .opening(let id, let type, let extra): open(id, type, extra)
+        case .data(let id, let data): takeInput(id, data)
+        // A server is sent none by RFC 4254; it uses up the window all the same.
+        case .extendedData(let id, _, let data): client?.connection.grant(id, bytes: data.count)
+        case .eof(let id): inputEnds(id)
+        case .closed(let id):
+            guard let index = index(id) else { return }
+            leave(channels[index])
+            channels.remove(at: index)
+        case .request(let id, let name, let data, let wantsReply): takeRequest(id, name, data, wantsReply)
+        // What waits is sent by the next pump().
+        case .windowAdjusted: break
+        case .globalReply, .opened, .openFailed, .requestReply: break
+        }
+    }
+
+    private func open(_ id: ChannelID, _ type: String, _ extra: [UInt8]) {
+        switch type {
+        case "session":
+            channels.append(BridgeChannel(id, .session))
+            // Nothing may be sent before it is known who reads it.
+            client?.connection.accept(id, window: 0)
+        case VICDialect.channelType where isVIC: openVIC(id, extra)
+        default: client?.connection.reject(id, .unknownChannelType, "there are no channels of type \(Texts.printable(type))")
+        }
+    }
+
+    // MARK: VIC's channels
+
+    private func openVIC(_ id: ChannelID, _ extra: [UInt8]) {
+        let name = String(decoding: extra, as: UTF8.self)
+        if extra.isEmpty || extra.count > ControlProtocol.maximumName {
+            let text = extra.isEmpty ? VICDialect.noID : VICDialect.unknown(Texts.printable(name))
+            client?.connection.reject(id, .administrativelyProhibited, text)
+            return
+        }
+        var channel = BridgeChannel(id, .vic)
+        channel.session = name
+        channel.phase = .asked
+        if let summary = summary(name), summary.state == .ended {
+            channels.append(channel)
+            ask(.end(id)) { .wait(tag: $0, session: name) }
+            return
+        }
+        let from = left.first { $0.session == name }
+        channel.stdoutFrom = from.map { .offset($0.stdout) }
+        channel.stderrFrom = from.map { .offset($0.stderr) }
+        channels.append(channel)
+        attach(channels.count - 1)
+    }
+
+    /// The channel that was to be opened is refused.
+    func rejectVIC(_ id: ChannelID, _ text: String) {
+        guard let index = index(id) else { return }
+        channels.remove(at: index)
+        client?.connection.reject(id, .administrativelyProhibited, text)
+    }
+
+    private func takeVIC(_ index: Int, _ name: String, _ data: [UInt8], _ reply: UInt32?) {
+        let id = channels[index].id
+        switch VICDialect.Request(name, data) {
+        case .ping: self.reply(id, reply, true)
+        case .unblock:
+            // The answer first: behind it comes the process's output.
+            self.reply(id, reply, true)
+            if isPrimary(channels[index].session) { ask(.nothing) { .release(tag: $0) } }
+        case .closeStdin:
+            self.reply(id, reply, true)
+            closeStdin(index)
+        case .windowChange(let size): resize(index, size, reply)
+        case .signal(let name): signal(index, name, reply)
+        case nil: self.reply(id, reply, false)
+        }
+    }
+
+    // MARK: Requests on channels
+
+    private func takeRequest(_ id: ChannelID, _ name: String, _ data: [UInt8], _ wantsReply: Bool) {
+        guard let index = index(id) else { return }
+        let reply = wantsReply ? channels[index].replies.expect() : nil
+        if channels[index].dialect == .vic { return takeVIC(index, name, data, reply) }
+        switch name {
+        case "attach@tether": return takeAttach(index, data, reply)
+        case "exec-process@tether": return takeExecProcess(index, data, reply)
+        default: break
+        }
+        switch SessionRequest(name: name, data: data) {
+        case .environment(let name, let value): self.reply(id, reply, channels[index].setEnvironment(name, value))
+        case .terminal(let name, let size, _):
+            channels[index].terminal = size
+            _ = channels[index].setEnvironment("TERM", name)
+            self.reply(id, reply, true)
+        case .shell:
+            guard begins(index, .shell, reply) else { return }
+            attach(index)
+        case .execute(let command):
+            guard begins(index, .exec, reply) else { return }
+            let size = channels[index].terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
+            exec(index, Documents.shellProcess(command, environment: channels[index].environment, terminal: size), name: "")
+        case .windowChange(let size):
+            channels[index].terminal = size
+            if channels[index].phase == .attached { resize(index, size, reply) } else { self.reply(id, reply, true) }
+        case .signal(let name): signal(index, name, reply)
+        // What a break does on a terminal: it interrupts.
+        case .lineBreak: signal(index, "INT", reply)
+        case .endOfWrite: self.reply(id, reply, true)
+        case .subsystem, .exitStatus, .exitSignal, .flowControl, nil: self.reply(id, reply, false)
+        }
+    }
+
+    /// A channel is for one session.
+    private func begins(_ index: Int, _ start: BridgeChannel.Start, _ reply: UInt32?) -> Bool {
+        guard channels[index].phase == .idle else {
+            self.reply(channels[index].id, reply, false)
+            return false
+        }
+        channels[index].start = start
+        channels[index].startReply = reply
+        channels[index].phase = .asked
+        return true
+    }
+
+    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input.
+    private func takeAttach(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
+        var reader = WireReader(data)
+        let session = reader.text()
+        let starts = [reader.text(), reader.text()].map { StreamStart(text: $0) }
+        let wantsStdin = reader.boolean()
+        guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName, let stdout = starts[0], let stderr = starts[1] else {
+            return self.reply(channels[index].id, reply, false)
+        }
+        guard begins(index, .attach, reply) else { return }
+        channels[index].session = session
+        channels[index].stdoutFrom = stdout
+        channels[index].stderrFrom = stderr
+        channels[index].wantsStdin = wantsStdin
+        attach(index)
+    }
+
+    /// `exec-process@tether`: string process, boolean wants input, string session.
+    private func takeExecProcess(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
+        var reader = WireReader(data)
+        let process = reader.string()
+        let wantsStdin = reader.boolean()
+        let session = reader.text()
+        guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName else {
+            return self.reply(channels[index].id, reply, false)
+        }
+        guard begins(index, .execProcess, reply) else { return }
+        channels[index].wantsStdin = wantsStdin
+        exec(index, process, name: session)
+    }
+
+    // MARK: Asking PID 1
+
+    func isPrimary(_ session: String) -> Bool { session.isEmpty || session == sessions.first?.id }
+
+    /// Asks for the session that the channel names.
+    func attach(_ index: Int) {
+        let channel = channels[index]
+        let name = channel.session.isEmpty ? sessions.first?.id ?? "" : channel.session
+        // Whoever comes first finds what the process has said until then.
+        let start: StreamStart = isFirst(name) ? .oldest : .live
+        let request = AttachRequest(
+            session: channel.session, stdout: channel.stdoutFrom ?? start, stderr: channel.stderrFrom ?? start,
+            stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin)
+        channels[index].tag = ask(.attach(channel.id)) { .attach(tag: $0, request) }
+    }
+
+    private func exec(_ index: Int, _ process: [UInt8], name: String) {
+        let channel = channels[index]
+        guard process.count <= ControlProtocol.maximumDocument else {
+            let failure = RequestFailure(
+                .invalid, exitCode: 125, operation: "exec", object: "process",
+                cause: "its description has \(process.count) bytes, and \(ControlProtocol.maximumDocument) are the most")
+            return startFailed(channel.id, failure)
+        }
+        let request = ExecRequest(
+            session: name, process: process, stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow,
+            wantsStdin: channel.wantsStdin)
+        channels[index].tag = ask(.exec(channel.id)) { .exec(tag: $0, request) }
+    }
+
+    private func resize(_ index: Int, _ size: WindowSize, _ reply: UInt32?) {
+        let channel = channels[index]
+        guard channel.phase == .attached else { return self.reply(channel.id, reply, false) }
+        ask(.channel(channel.id, reply: reply)) {
+            .resize(tag: $0, session: channel.session, rows: UInt16(clamping: size.rows), columns: UInt16(clamping: size.columns))
+        }
+    }
+
+    private func signal(_ index: Int, _ name: String, _ reply: UInt32?) {
+        let channel = channels[index]
+        guard channel.phase == .attached, let signal = Signal(name: name) else { return self.reply(channel.id, reply, false) }
+        ask(.channel(channel.id, reply: reply)) {
+            .signal(tag: $0, session: channel.session, number: UInt8(clamping: signal.rawValue))
+        }
+    }
+
+    // MARK: Input
+
+    private func takeInput(_ id: ChannelID, _ data: [UInt8]) {
+        guard let index = index(id) else { return }
+        guard channels[index].phase == .attached, !channels[index].discardsInput, let tag = channels[index].tag else {
+            client?.connection.grant(id, bytes: data.count)
+            return
+        }
+        // The connection layer has seen to it that no more comes than was granted.
+        channels[index].inputWindow -= data.count
+        if channels[index].translatesLines {
+            let lineFeed = UInt8(ascii: "\n")
+            say(.stdin(tag: tag, data.map { $0 == UInt8(ascii: "\r") ? lineFeed : $0 }))
+        } else {
+            say(.stdin(tag: tag, data))
+        }
+    }
+
+    private func inputEnds(_ id: ChannelID) {
+        guard let index = index(id) else { return }
+        // VIC's VCH says `close-stdin` where it means it.
+        guard channels[index].dialect == .session else { return }
+        if channels[index].phase == .attached { closeStdin(index) } else { channels[index].inputHasEnded = true }
+    }
+
+    func closeStdin(_ index: Int) {
+        guard channels[index].phase == .attached, !channels[index].discardsInput, let tag = channels[index].tag else { return }
+        say(.closeStdin(tag: tag))
+    }
+}
+
+extension BridgeChannel {
+    private static let maximumVariables = 32
+    private static let maximumVariable = 1024
+
+    /// Takes an environment variable of the client's, if it is one that clients may set.
+    mutating func setEnvironment(_ name: String, _ value: String) -> Bool {
+        switch name {
+        case "TETHER_STDOUT_FROM":
+            stdoutFrom = StreamStart(text: value)
+            return stdoutFrom != nil
+        case "TETHER_STDERR_FROM":
+            stderrFrom = StreamStart(text: value)
+            return stderrFrom != nil
+        case "TETHER_STDIN":
+            wantsStdin = value != "none"
+            return true
+        default: break
+        }
+        guard BridgeChannel.mayBeSet(name), value.utf8.count <= BridgeChannel.maximumVariable, !value.utf8.contains(0) else { return false }
+        environment.removeAll { $0.hasPrefix(name + "=") }
+        guard environment.count < BridgeChannel.maximumVariables else { return false }
+        environment.append("\(name)=\(value)")
+        return true
+    }
+
+    /// What says how text is shown, and nothing that could have a program do something else.
+    private static func mayBeSet(_ name: String) -> Bool {
+        switch name {
+        case "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "TZ", Permissions.originalCommand: true
+        default:
+            name.hasPrefix("LC_") && name.utf8.count <= 64
+                && name.utf8.allSatisfy { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") || $0 == UInt8(ascii: "_") }
+        }
+    }
+}
+
+extension StreamStart {
+    /// `live`, `oldest`, `none`, or an offset in decimal digits.
+    init?(text: String) {
+        switch text {
+        case "live": self = .live
+        case "oldest": self = .oldest
+        case "none": self = .none
+        default:
+            guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let offset = UInt64(text) else {
+                return nil
+            }
+            self = .offset(offset)
+        }
+    }
+}
+
+enum Texts {
+    /// A client's text, fit for a line of a log.
+    static func printable(_ text: String) -> String {
+        String(decoding: text.utf8.prefix(64).map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
+    }
+}

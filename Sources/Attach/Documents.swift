@@ -1,0 +1,127 @@
+import Control
+import Linux
+import SessionLog
+
+/// The JSON documents of the protocol (docs/attach.md).
+enum Documents {
+    /// Why a request was not done.
+    static func failure(_ failure: RequestFailure) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("error")
+        json.beginObject()
+        json.member("operation", failure.operation)
+        json.member("object", failure.object)
+        json.member("cause", failure.cause)
+        json.member("code", failure.code.name)
+        if failure.exitCode != 0 { json.member("exitCode", Int64(failure.exitCode)) }
+        json.endObject()
+        json.endObject()
+        return json.bytes
+    }
+
+    static func sessions(_ sessions: [SessionSummary]) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("sessions")
+        json.beginArray()
+        for session in sessions { write(session, &json) }
+        json.endArray()
+        json.endObject()
+        return json.bytes
+    }
+
+    private static func write(_ session: SessionSummary, _ json: inout JSONWriter) {
+        json.beginObject()
+        json.member("id", session.id)
+        json.member("kind", session.kind == .primary ? "primary" : "exec")
+        json.member("state", session.state.name)
+        if session.pid != 0 { json.member("pid", Int64(session.pid)) }
+        json.member("terminal", session.hasTerminal)
+        json.member("stdin", session.stdinIsOpen)
+        json.member("clients", Int64(session.clients))
+        json.member("restarts", Int64(session.restarts))
+        if let time = session.startedAt { json.member("startedAt", time.text) }
+        for (name, kept) in [("stdout", session.stdout), ("stderr", session.stderr)] {
+            json.key(name)
+            json.beginObject()
+            json.key("first")
+            json.integer(kept.first)
+            json.key("end")
+            json.integer(kept.end)
+            json.endObject()
+        }
+        json.key("args")
+        json.beginArray()
+        for argument in session.args { json.string(argument) }
+        json.endArray()
+        json.endObject()
+    }
+
+    /// How a session ended.
+    static func exit(_ result: SessionResult) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("id", result.id)
+        json.exitMembers(ExitRecord(result))
+        json.endObject()
+        return json.bytes
+    }
+
+    /// The process of an `exec` request, for the shell of the container.
+    static func shellProcess(_ command: [UInt8], environment: [String], terminal: (rows: UInt16, columns: UInt16)?) -> [UInt8] {
+        var json = JSONWriter()
+        json.beginObject()
+        json.key("args")
+        json.beginArray()
+        for argument in ["/bin/sh", "-c", String(decoding: command, as: UTF8.self)] { json.string(argument) }
+        json.endArray()
+        if !environment.isEmpty {
+            json.key("addEnv")
+            json.beginArray()
+            for entry in environment { json.string(entry) }
+            json.endArray()
+        }
+        if let terminal {
+            json.member("terminal", true)
+            json.key("consoleSize")
+            json.beginObject()
+            json.member("height", Int64(terminal.rows))
+            json.member("width", Int64(terminal.columns))
+            json.endObject()
+        }
+        json.endObject()
+        return json.bytes
+    }
+}
+
+extension RequestFailure.Code {
+    /// As docs/control.md names it.
+    var name: String {
+        switch self {
+        case .unknownSession: "unknownSession"
+        case .notRunning: "notRunning"
+        case .unknownAttachment: "unknownAttachment"
+        case .noStdin: "noStdin"
+        case .noTerminal: "noTerminal"
+        case .tooMany: "tooMany"
+        case .invalid: "invalid"
+        case .launchFailed: "launchFailed"
+        case .unsupported: "unsupported"
+        case .busy: "busy"
+        case .failed: "failed"
+        }
+    }
+}
+
+extension SessionSummary.State {
+    var name: String {
+        switch self {
+        case .waiting: "waiting"
+        case .running: "running"
+        case .paused: "paused"
+        case .draining: "draining"
+        case .ended: "ended"
+        }
+    }
+}

@@ -1,0 +1,205 @@
+import Control
+import LineHandshake
+public import SSH
+
+/// The attach server on its line: waits for a client to begin, serves it, and notices when another one begins in its place.
+///
+/// Takes the line's bytes and gives bytes for the line; who reads, writes and waits is someone else. Times are nanoseconds on the
+/// monotonic clock.
+public final class LineServer {
+    public struct Configuration {
+        public var server: ServerConfiguration
+        /// Told what happens, a line each.
+        public var log: (String) -> Void = { _ in }
+
+        /// - Parameters:
+        ///   - rules: who may log in; `openUser` is who speaks VIC's dialect.
+        public init(hostKeys: [PrivateKey], rules: AuthenticationRules, compresses: Bool = false) {
+            server = ServerConfiguration(hostKeys: hostKeys)
+            server.authentication = rules
+            server.transport.compressionEnabled = compresses
+            // What waits for a slow line before a keystroke's echo on another channel.
+            server.pendingOutput = 8 * 1024
+            server.connection.maximumQueuedData = 4 * 1024
+            server.connection.maximumChannels = 32
+        }
+    }
+
+    private enum State {
+        case waiting(HandshakeResponder)
+        case connected(SSHServer)
+    }
+
+    public let bridge: AttachBridge
+    private let configuration: Configuration
+    private let random: RandomSource
+    private var state: State
+    private var detector: RestartDetector
+    /// Answers of the handshake, which go before what an SSH server says.
+    private var answers: [UInt8] = []
+    /// A server whose connection is over, until its last words are out.
+    private var departing: SSHServer?
+    private var lastArrival: Int64
+    private var isTold = false
+
+    /// Connections that began, by handshake or banner, and how many of them were cut off by the next.
+    public private(set) var connections: UInt64 = 0
+    public private(set) var restarts: UInt64 = 0
+
+    /// How long a client may be silent that keeps the VM from going off.
+    static let patience: Int64 = 5_000_000_000
+
+    public init(_ configuration: Configuration, bridge: AttachBridge, random: RandomSource, now: Int64) {
+        self.configuration = configuration
+        self.bridge = bridge
+        self.random = random
+        state = .waiting(HandshakeResponder(seed: LineServer.seed(random)))
+        detector = RestartDetector(now: now)
+        lastArrival = now
+    }
+
+    private static func seed(_ random: RandomSource) -> UInt64 { random.bytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
+
+    // MARK: From the line
+
+    /// Takes what came from the line.
+    public func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) {
+        if bytes.isEmpty { return }
+        lastArrival = now
+        switch state {
+        case .waiting(var responder):
+            let decision = responder.receive(bytes, now: now)
+            state = .waiting(responder)
+            take(decision, now)
+        case .connected(let server):
+            if let restart = detector.receive(bytes, now: now) { return restarted(restart, now) }
+            server.receive(bytes, now: now)
+            takeEvents(server)
+            detector.connection(isBetweenPackets: !server.isInsidePacket)
+        }
+    }
+
+    private func take(_ decision: HandshakeResponder.Decision, _ now: Int64) {
+        switch decision {
+        case .nothing: break
+        case .reply(let reply):
+            // Last words to a client that is gone would be noise to this one.
+            departing = nil
+            answers += reply
+        case .synchronised(let reply, let rest):
+            departing = nil
+            answers += reply
+            begin(rest, now)
+        case .banner(let bytes):
+            departing = nil
+            begin(bytes, now)
+        }
+    }
+
+    /// An SSH connection begins, with the client's first bytes.
+    private func begin(_ bytes: [UInt8], _ now: Int64) {
+        connections &+= 1
+        let server = SSHServer(configuration.server, random: random, now: now)
+        isTold = false
+        detector = RestartDetector(now: now)
+        state = .connected(server)
+        if !bytes.isEmpty { bytes.withUnsafeBytes { receive($0, now: now) } }
+    }
+
+    private func restarted(_ restart: RestartDetector.Restart, _ now: Int64) {
+        restarts &+= 1
+        configuration.log("another client began; the connection before it is dropped")
+        bridge.end()
+        answers = []
+        departing = nil
+        switch restart {
+        case .banner(let bytes): begin(bytes, now)
+        case .synchronisation(let bytes):
+            state = .waiting(HandshakeResponder(seed: LineServer.seed(random)))
+            bytes.withUnsafeBytes { receive($0, now: now) }
+        }
+    }
+
+    // MARK: Events
+
+    private func takeEvents(_ server: SSHServer) {
+        while let event = server.nextEvent() {
+            switch event {
+            case .authenticated(let login):
+                let isVIC = login.user == VICDialect.user && login.key == nil
+                configuration.log(
+                    "\(login.user) logged in by \(login.method)\(login.key.map { ", key " + $0.key.fingerprint } ?? "") from \(server.peerSoftware)")
+                bridge.begin(server, isVIC: isVIC, software: server.peerSoftware)
+            case .connection(let event): bridge.take(event)
+            case .ended(let error):
+                configuration.log("connection ended: \(error?.description ?? "by the client")")
+                bridge.end()
+                departing = server
+                state = .waiting(HandshakeResponder(seed: LineServer.seed(random), recent: detector.recent))
+            }
+        }
+    }
+
+    // MARK: To the line
+
+    /// Moves the sessions' output on. Call it after everything that was taken, and after each writing.
+    public func pump() {
+        bridge.pump()
+        if case .connected(let server) = state {
+            server.flush()
+            takeEvents(server)
+        }
+    }
+
+    private var speaking: SSHServer? {
+        if case .connected(let server) = state { return server }
+        return departing
+    }
+
+    /// How many bytes wait for the line.
+    public var pendingOutput: Int { answers.count + (speaking?.pendingOutput ?? 0) }
+
+    /// Gives the next bytes for the line; `body` says how many of them it has taken.
+    public func withOutput(_ body: (UnsafeRawBufferPointer) -> Int) {
+        if !answers.isEmpty {
+            let taken = answers.withUnsafeBytes { body($0) }
+            answers.removeFirst(max(0, min(taken, answers.count)))
+            return
+        }
+        speaking?.withOutput(body)
+        if departing?.pendingOutput == 0 { departing = nil }
+    }
+
+    // MARK: Time and the end
+
+    public var nextDeadline: Int64? {
+        var next: Int64 = .max
+        if case .connected(let server) = state {
+            next = min(server.nextDeadline ?? .max, detector.nextDeadline ?? .max)
+            if bridge.containerHasEnded { next = min(next, lastArrival &+ LineServer.patience) }
+        }
+        return next == .max ? nil : next
+    }
+
+    public func tick(now: Int64) {
+        guard case .connected(let server) = state else { return }
+        if let restart = detector.tick(now: now) { return restarted(restart, now) }
+        server.tick(now: now)
+        if bridge.containerHasEnded && now &- lastArrival >= LineServer.patience {
+            server.disconnect(SSHError(.byApplication, "wait", "for the client", "the container has ended, and it says nothing"))
+        }
+        takeEvents(server)
+    }
+
+    /// PID 1 has closed the control interface: says good-bye once all that was for the client is with it.
+    /// - Returns: whether nothing is left to be said.
+    public func depart() -> Bool {
+        if case .connected(let server) = state, !isTold {
+            if bridge.isServing { return false }
+            isTold = true
+            server.disconnect(SSHError(.byApplication, "serve", "", bridge.closingCause ?? "the VM goes off"))
+            takeEvents(server)
+        }
+        return pendingOutput == 0
+    }
+}

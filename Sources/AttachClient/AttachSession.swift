@@ -1,0 +1,384 @@
+import CLinux
+import Foundation
+import LineEndpoint
+import Linux
+import SSH
+
+/// A client of one session: passes bytes between it and this process, across lines that drop.
+///
+/// What the guest said is asked for by its absolute offset when the line comes back, so nothing is lost or repeated as far as the
+/// guest still keeps it; what it does not is told.
+public final class AttachSession {
+    private static let window: UInt32 = 256 * 1024
+
+    private enum Phase { case opening, asked, attached }
+
+    private let target: AttachTarget
+    private var options: AttachOptions
+    private var stdout: OutputWriter
+    private var stderr: OutputWriter
+
+    // Of the connection.
+    private var channel: ChannelID?
+    private var phase = Phase.opening
+    private var toGrant = 0
+    private var failure: AttachError?
+    private var wantsInput: Bool
+
+    // Of the session, whatever the connection.
+    private var session = ""
+    private var hasTerminal = false
+    private var stdoutOffset: UInt64?
+    private var stderrOffset: UInt64?
+    private var isStarted = false
+    private var exitCode: Int32?
+    private var totals: (stdout: UInt64, stderr: UInt64)?
+    /// Input that was read and not sent.
+    private var input: [UInt8] = []
+    private var inputHasEnded = false
+    private var inputEndIsSent = false
+    private var inputSent: UInt64 = 0
+    private var outcome: AttachOutcome?
+    private var pendingSignals: [Int32] = []
+
+    public init(_ target: AttachTarget, _ options: AttachOptions) {
+        self.target = target
+        self.options = options
+        wantsInput = options.wantsInput
+        stdout = OutputWriter(descriptor: options.stdout)
+        stderr = OutputWriter(descriptor: options.stderr)
+    }
+
+    /// The session's id, once it is known.
+    public var id: String { session }
+
+    /// Runs until the session ends or the person leaves.
+    public func run() throws(AttachError) -> AttachOutcome {
+        defer { options.terminal?.restore() }
+        var downSince: Int64?
+        while true {
+            do throws(AttachError) {
+                let outcome = try serve { downSince = nil }
+                try flushOutput()
+                return outcome
+            } catch {
+                options.terminal?.restore()
+                guard isStarted || mayHaveStarted, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
+                let now = Clock.monotonic()
+                let since = downSince ?? now
+                if downSince == nil { options.log("\(error); connecting again") }
+                downSince = since
+                if options.isHopeless() || (now &- since) / 1_000_000 >= options.reconnectMilliseconds { throw error }
+                // At once, and then ever more patiently.
+                let waited = (now &- since) / 1_000_000
+                if let outcome = try pause(milliseconds: waited == 0 ? 0 : min(2000, 50 + waited / 10)) { return outcome }
+            }
+        }
+    }
+
+    /// The request was sent, and its answer did not come.
+    private var mayHaveStarted = false
+
+    // MARK: One connection
+
+    private func serve(_ connected: () -> Void) throws(AttachError) -> AttachOutcome {
+        (channel, phase, toGrant, failure) = (nil, .opening, 0, nil)
+        guard let connection = try AttachConnection(target, isOver: { self.isInterrupted() }) else { return try interruptedOutcome() }
+        defer { connection.close() }
+        while true {
+            while let event = try connection.nextEvent() { try take(event, connection, connected) }
+            if let outcome {
+                // What was typed before the detach keys is the process's.
+                moveInput(connection)
+                return outcome
+            }
+            if connection.isAuthenticated, channel == nil {
+                channel = connection.client.connection.openChannel(type: "session", window: Self.window)
+            }
+            try moveOutput(connection)
+            moveInput(connection)
+            if stdout.isClosed || stderr.isClosed { return .outputClosed }
+            try turn(connection)
+        }
+    }
+
+    private func take(_ event: ConnectionEvent, _ connection: AttachConnection, _ connected: () -> Void) throws(AttachError) {
+        switch event {
+        case .opened(let id, _):
+            ask(id, connection)
+        case .openFailed(_, _, let text):
+            throw .refused(operation: "open", object: "a session's channel", cause: text, code: "", exitCode: 0)
+        case .requestReply(let id, let success) where phase == .asked && id == channel:
+            if !success { try refused(id, connection) }
+        case .request(_, let name, let data, _): try take(name, data, connection, connected)
+        case .data(_, let data):
+            deliver(data, isError: false)
+        case .extendedData(_, _, let data): deliver(data, isError: true)
+        case .closed(let id) where id == channel: try closed()
+        default: break
+        }
+    }
+
+    private func ask(_ id: ChannelID, _ connection: AttachConnection) {
+        var writer = WireWriter()
+        var name = "attach@tether"
+        switch options.purpose {
+        case .exec(let process, let session) where !isStarted && !mayHaveStarted:
+            name = "exec-process@tether"
+            writer.string(process)
+            writer.boolean(wantsInput)
+            writer.text(session)
+            self.session = session
+        case .exec(_, let session):
+            writeAttach(&writer, session, "oldest", "oldest")
+        case .attach(let session, let stdoutFrom, let stderrFrom):
+            writeAttach(&writer, self.session.isEmpty ? session : self.session, stdoutFrom, stderrFrom)
+        }
+        phase = .asked
+        mayHaveStarted = true
+        connection.client.connection.request(id, name: name, data: writer.bytes, wantsReply: true)
+    }
+
+    private func writeAttach(_ writer: inout WireWriter, _ session: String, _ stdoutFrom: String, _ stderrFrom: String) {
+        writer.text(session)
+        writer.text(stdoutOffset.map { "\($0)" } ?? stdoutFrom)
+        writer.text(stderrOffset.map { "\($0)" } ?? stderrFrom)
+        writer.boolean(wantsInput)
+    }
+
+    private func refused(_ id: ChannelID, _ connection: AttachConnection) throws(AttachError) {
+        guard case .refused(_, _, _, let code, _)? = failure else {
+            throw failure ?? .refused(operation: "attach", object: session, cause: "the guest does not say why", code: "", exitCode: 0)
+        }
+        if code == "noStdin", wantsInput {
+            wantsInput = false
+            return ask(id, connection)
+        }
+        if code == "unknownSession", !isStarted, case .exec = options.purpose {
+            // The request that was on its way when the line dropped did not arrive.
+            mayHaveStarted = false
+            return ask(id, connection)
+        }
+        if let failure { throw failure }
+    }
+
+    private func take(_ name: String, _ data: [UInt8], _ connection: AttachConnection, _ connected: () -> Void) throws(AttachError) {
+        switch name {
+        case "attached@tether":
+            try attached(data, connection)
+            connected()
+        case "failed@tether":
+            var reader = WireReader(data)
+            failure = AttachClient.failure(in: reader.string())
+        case "exited@tether":
+            var reader = WireReader(data)
+            readExit(reader.string())
+        default:
+            switch SessionRequest(name: name, data: data) {
+            case .exitStatus(let status)?: exitCode = Int32(clamping: status)
+            case .exitSignal(let name, _, let message)?:
+                let plain = name.hasSuffix("@tether") ? String(name.dropLast(7)) : name
+                exitCode = 128 + (Signal(name: plain)?.rawValue ?? 0)
+                if !message.isEmpty { options.log("the process was killed: \(message)") }
+            default: break
+            }
+        }
+    }
+
+    private func attached(_ data: [UInt8], _ connection: AttachConnection) throws(AttachError) {
+        var reader = WireReader(data)
+        let id = reader.text()
+        let terminal = reader.boolean()
+        let offsets = (0..<4).map { _ in reader.uint64() }
+        guard reader.isComplete else { throw .violation("attached@tether has another form") }
+        session = id
+        hasTerminal = terminal
+        (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
+        for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
+            options.log("\(lost) bytes of \(name) are lost: the guest does not keep them any more")
+        }
+        if isStarted, inputSent > 0, !terminal, wantsInput { options.log("input that was on its way when the line dropped may be lost") }
+        isStarted = true
+        phase = .attached
+        inputEndIsSent = false
+        if let channel, terminal, let local = options.terminal {
+            local.makeRaw()
+            if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
+        }
+    }
+
+    private struct Exit: Decodable {
+        struct Total: Decodable { var bytes: UInt64 }
+        var exitCode: Int32
+        var stdout: Total?
+        var stderr: Total?
+    }
+
+    private func readExit(_ document: [UInt8]) {
+        guard let exit = try? JSONDecoder().decode(Exit.self, from: Data(document)) else { return }
+        exitCode = exit.exitCode
+        if let stdout = exit.stdout?.bytes, let stderr = exit.stderr?.bytes { totals = (stdout, stderr) }
+    }
+
+    /// The guest has closed the channel.
+    private func closed() throws(AttachError) {
+        channel = nil
+        guard let exitCode else {
+            if let failure { throw failure }
+            // It let go of us: we were too slow, or it is about to go off. Another attempt tells.
+            throw .violation("the channel was closed, and the session has not ended")
+        }
+        if let failure, !isStarted { throw failure }
+        // A stream that was not followed has its end elsewhere.
+        if let totals, followsAll, let stdoutOffset, let stderrOffset, totals != (stdoutOffset, stderrOffset) {
+            options.log("the process wrote \(totals.stdout) and \(totals.stderr) bytes, and \(stdoutOffset) and \(stderrOffset) arrived")
+            throw .refused(operation: "attach", object: session, cause: "the output is not complete", code: "", exitCode: 125)
+        }
+        outcome = .exited(exitCode)
+    }
+
+    private var followsAll: Bool {
+        if case .attach(_, let stdoutFrom, let stderrFrom) = options.purpose { return stdoutFrom != "none" && stderrFrom != "none" }
+        return true
+    }
+
+    // MARK: Output
+
+    private func deliver(_ data: [UInt8], isError: Bool) {
+        if isError {
+            stderr.append(data)
+            stderrOffset? &+= UInt64(data.count)
+        } else {
+            stdout.append(data)
+            stdoutOffset? &+= UInt64(data.count)
+        }
+        toGrant += data.count
+    }
+
+    private func moveOutput(_ connection: AttachConnection) throws(AttachError) {
+        try system { () throws(SyscallError) in
+            try stdout.flush()
+            try stderr.flush()
+        }
+        // A reader that is slow makes the process slow, and nobody keeps what waits.
+        if toGrant > 0, !stdout.isFull, !stderr.isFull, let channel {
+            connection.client.connection.grant(channel, bytes: toGrant)
+            toGrant = 0
+        }
+    }
+
+    /// Writes what is left, however long its reader takes.
+    private func flushOutput() throws(AttachError) {
+        while true {
+            try system { () throws(SyscallError) in
+                try stdout.flush()
+                try stderr.flush()
+            }
+            if stdout.isEmpty, stderr.isEmpty { return }
+            var watched = [
+                pollfd(fd: stdout.isEmpty ? -1 : stdout.descriptor, events: Int16(POLLOUT), revents: 0),
+                pollfd(fd: stderr.isEmpty ? -1 : stderr.descriptor, events: Int16(POLLOUT), revents: 0),
+            ]
+            poll(&watched, 2, 1000)
+        }
+    }
+
+    // MARK: Input
+
+    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.count < 32 * 1024 }
+
+    private func moveInput(_ connection: AttachConnection) {
+        guard phase == .attached, let channel else { return }
+        if !input.isEmpty {
+            let taken = connection.client.connection.send(data: input[...], on: channel)
+            inputSent &+= UInt64(taken)
+            input.removeFirst(taken)
+        }
+        if inputHasEnded, input.isEmpty, !inputEndIsSent {
+            inputEndIsSent = true
+            connection.client.connection.sendEOF(channel)
+        }
+    }
+
+    private func readInput() throws(AttachError) {
+        var buffer = [UInt8](repeating: 0, count: 32 * 1024)
+        let number = options.stdin
+        let count: Int
+        do throws(SyscallError) {
+            count = try attempt("read", "standard input") { read(number, &buffer, buffer.count) }
+        } catch {
+            if error.errno == .wouldBlock { return }
+            // A terminal that is gone, or in whose background we are.
+            if error.errno != .ioError { throw AttachError(error) }
+            inputHasEnded = true
+            return
+        }
+        if count == 0 {
+            inputHasEnded = true
+        } else if options.terminal?.isRaw == true {
+            let (typed, isDetached) = options.detachKeys.filter(buffer[..<count])
+            input += typed
+            if isDetached { outcome = .detached }
+        } else {
+            input += buffer[..<count]
+        }
+    }
+
+    // MARK: Waiting and signals
+
+    private func turn(_ connection: AttachConnection) throws(AttachError) {
+        var others = [
+            pollfd(fd: readsInput ? options.stdin : -1, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: stdout.descriptor, events: stdout.isEmpty ? 0 : Int16(POLLOUT), revents: 0),
+            pollfd(fd: stderr.descriptor, events: stderr.isEmpty ? 0 : Int16(POLLOUT), revents: 0),
+        ]
+        try connection.turn(&others)
+        if others[0].revents != 0 { try readInput() }
+        if others[1].revents != 0 { readSignals() }
+        if Int32(others[2].revents) & (POLLERR | POLLNVAL) != 0 { stdout.close() }
+        for number in pendingSignals { try pass(number, connection) }
+        pendingSignals = []
+    }
+
+    private func readSignals() {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        let count = read(options.signals, &bytes, bytes.count)
+        if count > 0 { pendingSignals += bytes[..<count].map { Int32($0) } }
+    }
+
+    private func pass(_ number: Int32, _ connection: AttachConnection) throws(AttachError) {
+        if number == SIGHUP {
+            outcome = .hungUp
+        } else if number == SIGWINCH || number == SIGCONT {
+            guard hasTerminal, phase == .attached, let channel, let size = options.terminal?.size else { return }
+            connection.client.connection.request(channel, .windowChange(size))
+        } else if phase == .attached, let channel, let name = Signal(rawValue: number)?.name.dropFirst(3) {
+            connection.client.connection.request(channel, .signal(name: String(name)))
+        } else {
+            throw .interrupted(number)
+        }
+    }
+
+    /// Whether a signal has come that ends an attempt to connect.
+    private func isInterrupted() -> Bool {
+        var watched = pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0)
+        if options.signals >= 0, poll(&watched, 1, 0) > 0 { readSignals() }
+        pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
+        return !pendingSignals.isEmpty || options.isHopeless()
+    }
+
+    private func interruptedOutcome() throws(AttachError) -> AttachOutcome {
+        guard let number = pendingSignals.first else { throw .timedOut("the guest's answer") }
+        if number == SIGHUP { return .hungUp }
+        throw .interrupted(number)
+    }
+
+    /// Waits before the next attempt.
+    private func pause(milliseconds: Int64) throws(AttachError) -> AttachOutcome? {
+        var watched = pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0)
+        _ = poll(&watched, 1, Int32(clamping: milliseconds))
+        if isInterrupted(), !pendingSignals.isEmpty { return try interruptedOutcome() }
+        return nil
+    }
+}

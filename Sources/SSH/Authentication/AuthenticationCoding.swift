@@ -1,0 +1,42 @@
+/// The numbers and common parts of the authentication protocol (RFC 4252).
+enum UserAuthentication {
+    static let serviceRequest: UInt8 = 5
+    static let serviceAccept: UInt8 = 6
+    static let request: UInt8 = 50
+    static let failure: UInt8 = 51
+    static let success: UInt8 = 52
+    static let banner: UInt8 = 53
+    static let publicKeyOK: UInt8 = 60
+
+    static let service = "ssh-userauth"
+    /// The service that is asked for, the only one that there is.
+    static let nextService = "ssh-connection"
+
+    /// What the signature of a `publickey` request is made over (7).
+    static func signedData(sessionID: [UInt8], user: [UInt8], algorithm: String, key: [UInt8]) -> [UInt8] {
+        var writer = WireWriter()
+        writer.string(sessionID)
+        writer.raw(keyRequest(user: user, algorithm: algorithm, key: key))
+        return writer.bytes
+    }
+
+    /// A `publickey` request without its signature.
+    static func keyRequest(user: [UInt8], algorithm: String, key: [UInt8]) -> [UInt8] {
+        var writer = WireWriter(message: request)
+        writer.string(user)
+        writer.text(nextService)
+        writer.text("publickey")
+        writer.boolean(true)
+        writer.text(algorithm)
+        writer.string(key)
+        return writer.bytes
+    }
+
+    static func malformed(_ message: String) -> SSHError {
+        SSHError(.protocolError, "read message", message, "its fields are not those of its number")
+    }
+
+    static func unexpected(_ payload: [UInt8]) -> SSHError {
+        SSHError(.protocolError, "authenticate", "", "message \(payload.first.map(Int.init) ?? 0) has no place here")
+    }
+}

@@ -1,0 +1,80 @@
+import CLinux
+import ContainerSpec
+import Control
+import Linux
+import Sessions
+
+/// The attach server as PID 1 sees it: a helper that is told its keys, and whose host keys are published (docs/attach.md).
+final class AttachHelper {
+    static let hostKeysKey = "guestinfo.tether.attach.hostkeys"
+    static let fingerprintsKey = "guestinfo.tether.attach.fingerprints"
+
+    let helper: Helper
+    private let runtime: Runtime
+    private var connection: ControlConnection?
+    /// Whether the present server has said what its keys are. Once is enough: each time is several exchanges with the host.
+    private var hasAnnounced = false
+    /// What is published, so that a server that is started again costs no exchange.
+    private var published: [HostKey] = []
+
+    init(_ settings: AttachSettings, _ runtime: Runtime) {
+        self.runtime = runtime
+        let seed = Seed()
+        helper = Helper("attach server", "/sbin/tether-attach", settings.device, runtime.loop, runtime.diagnostics) {
+            () throws(SyscallError) in
+            AttachServerSettings(
+                allowsNone: settings.authentication == .none, allowsVIC: settings.allowsVIC, compresses: settings.compresses,
+                authorizedKeys: settings.authorizedKeys, hostKeys: settings.hostKeys,
+                seed: settings.hostKeys.isEmpty ? try seed.bytes() : []
+            ).encoded
+        }
+    }
+
+    /// The random bytes of this boot's host key. Drawn when they are first needed, and the same ever after.
+    private final class Seed {
+        private var drawn: [UInt8] = []
+
+        /// - Throws: EAGAIN while the kernel has no randomness yet; nobody waits for it.
+        func bytes() throws(SyscallError) -> [UInt8] {
+            if !drawn.isEmpty { return drawn }
+            var bytes = [UInt8](repeating: 0, count: 64)
+            let count = try attempt("getrandom", "a seed for the host key") {
+                bytes.withUnsafeMutableBytes { getrandom($0.baseAddress, $0.count, clinux_random_at_once) }
+            }
+            guard count == bytes.count else { throw SyscallError("getrandom", "a seed for the host key", .wouldBlock) }
+            drawn = bytes
+            return bytes
+        }
+    }
+
+    func started(_ connection: ControlConnection) {
+        self.connection = connection
+        hasAnnounced = false
+    }
+
+    func closed(_ connection: ControlConnection) { if self.connection === connection { self.connection = nil } }
+
+    /// Publishes the server's host keys in guestinfo.
+    func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {
+        func refuse(_ code: RequestFailure.Code, _ cause: String) -> RequestFailure {
+            RequestFailure(code, operation: "announce", object: "host keys", cause: cause)
+        }
+        guard client === connection else { return refuse(.invalid, "only the attach server has any") }
+        if hasAnnounced { return refuse(.busy, "they have been announced") }
+        guard keys.allSatisfy({ AttachHelper.isPlain($0.line) && AttachHelper.isPlain($0.fingerprint) }) else {
+            return refuse(.invalid, "they are not lines of text")
+        }
+        hasAnnounced = true
+        if keys == published { return nil }
+        guard let host = runtime.status.host else { return refuse(.failed, "there is no host to tell") }
+        let lines = keys.map { $0.line + "\n" }.joined()
+        let fingerprints = keys.map { $0.fingerprint + "\n" }.joined()
+        for (key, text) in [(AttachHelper.hostKeysKey, lines), (AttachHelper.fingerprintsKey, fingerprints)] {
+            if let cause = host.set(key, Array(text.utf8)) { return refuse(.failed, cause) }
+        }
+        published = keys
+        return nil
+    }
+
+    private static func isPlain(_ text: String) -> Bool { text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F } }
+}

@@ -1,0 +1,385 @@
+import CLinux
+import Foundation
+import LineEndpoint
+import LineHandshake
+import Linux
+import SSH
+import Testing
+
+@testable import AttachClient
+
+/// The guest's end of an attach line behind a unix socket, as a model: one session, whose output is known beforehand.
+///
+/// It runs in a thread of its own; what it is told and tells is behind a lock.
+final class ModelGuest: @unchecked Sendable {
+    /// The session that the guest has.
+    struct Session {
+        var id = "c1"
+        var stdout: [UInt8] = []
+        var stderr: [UInt8] = []
+        /// Where the kept output begins.
+        var kept = 0
+        var exitCode: UInt32? = 0
+        var exitSignal: String?
+        var hasTerminal = false
+        /// Input becomes output, and its end the end.
+        var echoes = false
+        var input: [UInt8] = []
+        var inputHasEnded = false
+        var isStarted = true
+        var process: [UInt8] = []
+        var requests: [(name: String, data: [UInt8])] = []
+        /// Documents for global requests, by name.
+        var answers: [String: String] = [:]
+        /// What attach and exec are refused with.
+        var failure: String?
+        var noStdin = false
+    }
+
+    /// What the line does to what passes it.
+    struct Weather {
+        /// After so many bytes on average from the guest the line is cut; 0: never.
+        var cutEvery = 0
+        /// Of so many bytes on average one is damaged; 0: none.
+        var damageEvery = 0
+    }
+
+    static let hostKey = try? PrivateKey(ed25519Seed: [UInt8](repeating: 7, count: 32))
+    static let clientKey = try? PrivateKey(ed25519Seed: [UInt8](repeating: 9, count: 32))
+
+    let path: String
+    private let directory: String
+    private let lock = NSLock()
+    private var state: Session
+    private var conditions: Weather
+    private var numbers: UInt64 = 1
+    private var isOver = false
+    private let done = DispatchSemaphore(value: 0)
+    private var connectionCount = 0
+    /// The next so many requests to start something are not answered: the line is cut instead.
+    private var swallowed = 0
+
+    init(_ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0) throws {
+        var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
+        try #require(mkdtemp(&template) != nil)
+        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        path = directory + "/attach.sock"
+        state = session
+        conditions = weather
+        swallowed = swallows
+        self.hostKey = try #require(hostKey)
+        let listener = try Sockets.listen(path: path).take()
+        let thread = Thread { [unowned self] in
+            serve(FileDescriptor(owning: listener))
+            done.signal()
+        }
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+
+    private let hostKey: PrivateKey
+
+    deinit {
+        lock.withLock { isOver = true }
+        done.wait()
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    func with<Result>(_ body: (inout Session) -> Result) -> Result { lock.withLock { body(&state) } }
+    var connections: Int { lock.withLock { connectionCount } }
+    func calm() { lock.withLock { conditions = Weather() } }
+
+    /// How the tests reach it.
+    func target() throws -> AttachTarget {
+        var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
+        target.identities = [try #require(ModelGuest.clientKey)]
+        target.synchronisationMilliseconds = 20_000
+        return target
+    }
+
+    // MARK: The thread
+
+    private func random(_ bound: Int) -> Int {
+        numbers = numbers &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return Int(numbers >> 33) % max(1, bound)
+    }
+
+    private func serve(_ listener: consuming FileDescriptor) {
+        var connection: Connection?
+        while !lock.withLock({ isOver }) {
+            if let accepted = (try? Sockets.accept(listener)) ?? nil {
+                lock.withLock { connectionCount += 1 }
+                connection = try? Connection(LineConnection(FileDescriptor(owning: accepted.descriptor), name: "guest"))
+            }
+            guard let current = connection else {
+                usleep(500)
+                continue
+            }
+            if !step(current) { connection = nil }
+        }
+    }
+
+    private final class Connection {
+        let line: LineConnection
+        var responder = HandshakeResponder(seed: 5)
+        var server: SSHServer?
+        var channel: ChannelID?
+        var isAttached = false
+        var stdout = 0
+        var stderr = 0
+        var isFinished = false
+        var untilCut = Int.max
+        init(_ line: LineConnection) { self.line = line }
+    }
+
+    /// - Returns: false when the connection is over.
+    private func step(_ connection: Connection) -> Bool {
+        var watched = pollfd(fd: connection.line.rawValue, events: Int16(POLLIN | (connection.line.pendingOutput > 0 ? POLLOUT : 0)), revents: 0)
+        poll(&watched, 1, connection.isAttached ? 1 : 10)
+        let now = Clock.monotonic()
+        switch (try? connection.line.read()) ?? .closed {
+        case .closed: return false
+        case .nothing: break
+        case .bytes(var bytes):
+            damage(&bytes)
+            if let server = connection.server {
+                bytes.withUnsafeBytes { server.receive($0, now: now) }
+            } else {
+                begin(connection, bytes, now)
+            }
+        }
+        guard let server = connection.server else { return (try? connection.line.flush()) != nil }
+        while let event = server.nextEvent() {
+            switch event {
+            case .authenticated: break
+            case .connection(let event): if !take(event, connection, server) { return false }
+            case .ended:
+                send(connection, server)
+                return false
+            }
+        }
+        lock.withLock { pump(connection, server) }
+        return send(connection, server)
+    }
+
+    private func begin(_ connection: Connection, _ bytes: [UInt8], _ now: Int64) {
+        switch bytes.withUnsafeBytes({ connection.responder.receive($0, now: now) }) {
+        case .nothing, .banner: break
+        case .reply(let reply): connection.line.send(reply[...])
+        case .synchronised(let reply, let rest):
+            connection.line.send(reply[...])
+            var configuration = ServerConfiguration(hostKeys: [hostKey])
+            if let key = ModelGuest.clientKey { configuration.authentication.authorizedKeys = [AuthorizedKey(key.publicKey)] }
+            let server = SSHServer(configuration, random: .thisMachine, now: now)
+            connection.server = server
+            let every = lock.withLock { conditions.cutEvery }
+            if every > 0 { connection.untilCut = random(2 * every) }
+            rest.withUnsafeBytes { server.receive($0, now: now) }
+        }
+    }
+
+    private func damage(_ bytes: inout [UInt8]) {
+        let every = lock.withLock { conditions.damageEvery }
+        guard every > 0, random(every) < bytes.count, !bytes.isEmpty else { return }
+        bytes[random(bytes.count)] ^= UInt8(1 + random(255))
+    }
+
+    @discardableResult
+    private func send(_ connection: Connection, _ server: SSHServer) -> Bool {
+        server.flush()
+        while server.pendingOutput > 0, connection.line.pendingOutput < 64 * 1024 {
+            var isCut = false
+            server.withOutput { bytes in
+                var piece = Array(bytes.prefix(connection.untilCut))
+                let count = piece.count
+                connection.untilCut -= count
+                isCut = connection.untilCut <= 0
+                damage(&piece)
+                connection.line.send(piece[...])
+                return count
+            }
+            if isCut {
+                // What was sent before arrives, or not.
+                if random(2) == 0 { try? connection.line.flush() }
+                return false
+            }
+        }
+        return (try? connection.line.flush()) != nil
+    }
+
+    private func take(_ event: ConnectionEvent, _ connection: Connection, _ server: SSHServer) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        switch event {
+        case .opening(let id, _, _):
+            connection.channel = id
+            server.connection.accept(id, window: 0)
+        case .globalRequest(let name, let data, let wantsReply):
+            state.requests.append((name, data))
+            if wantsReply {
+                let answer = state.answers[name]
+                server.connection.replyToGlobalRequest(success: answer != nil, data: Array((answer ?? "").utf8))
+            }
+        case .data(let id, let data):
+            state.input += data
+            if state.echoes { state.stdout += data }
+            server.connection.grant(id, bytes: data.count)
+        case .eof: if connection.isAttached { state.inputHasEnded = true }
+        case .request(let id, let name, let data, let wantsReply):
+            state.requests.append((name, data))
+            if name == "attach@tether" || name == "exec-process@tether" { return start(id, name, data, connection, server) }
+            if wantsReply { server.connection.replyToRequest(id, success: true) }
+        default: break
+        }
+        return true
+    }
+
+    private func start(_ id: ChannelID, _ name: String, _ data: [UInt8], _ connection: Connection, _ server: SSHServer) -> Bool {
+        var reader = WireReader(data)
+        var starts = ["oldest", "oldest"]
+        var wantsInput = false
+        var failure = state.failure
+        if name == "attach@tether" {
+            let wanted = reader.text()
+            starts = [reader.text(), reader.text()]
+            wantsInput = reader.boolean()
+            if !state.isStarted || !(wanted.isEmpty || wanted == state.id) { failure = Self.failure("unknownSession") }
+        } else {
+            state.process = reader.string()
+            wantsInput = reader.boolean()
+            state.id = reader.text()
+            if swallowed == 0, failure == nil { state.isStarted = true }
+        }
+        precondition(reader.isComplete, "the request has another form")
+        if swallowed > 0 {
+            swallowed -= 1
+            return false
+        }
+        if state.noStdin, wantsInput { failure = Self.failure("noStdin") }
+        if let failure {
+            var writer = WireWriter()
+            writer.text(failure)
+            server.connection.request(id, name: "failed@tether", data: writer.bytes)
+            server.connection.replyToRequest(id, success: false)
+            return true
+        }
+        server.connection.replyToRequest(id, success: true)
+        let wanted = starts.enumerated().map { index, text -> Int in
+            let end = index == 0 ? state.stdout.count : state.stderr.count
+            return text == "oldest" ? 0 : Int(text) ?? end
+        }
+        (connection.stdout, connection.stderr) = (max(wanted[0], min(state.kept, state.stdout.count)), wanted[1])
+        var writer = WireWriter()
+        writer.text(state.id)
+        writer.boolean(state.hasTerminal)
+        for number in [connection.stdout, connection.stderr, starts[0] == "oldest" ? 0 : connection.stdout - wanted[0], 0] {
+            writer.uint64(UInt64(number))
+        }
+        server.connection.request(id, name: "attached@tether", data: writer.bytes)
+        if wantsInput { server.connection.grant(id, bytes: 64 * 1024) }
+        connection.isAttached = true
+        return true
+    }
+
+    static func failure(_ code: String, exitCode: Int = 0) -> String {
+        "{\"error\":{\"operation\":\"attach\",\"object\":\"c9\",\"cause\":\"there is none\",\"code\":\"\(code)\",\"exitCode\":\(exitCode)}}"
+    }
+
+    /// Sends what there is room for, and in the end how it ended.
+    private func pump(_ connection: Connection, _ server: SSHServer) {
+        guard connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
+        connection.stdout += server.connection.send(data: state.stdout[connection.stdout...].prefix(8192), on: id)
+        connection.stderr += server.connection.sendExtended(data: state.stderr[connection.stderr...].prefix(8192), on: id)
+        let isAll = connection.stdout == state.stdout.count && connection.stderr == state.stderr.count
+        guard isAll, !state.echoes || state.inputHasEnded else { return }
+        if let signal = state.exitSignal {
+            server.connection.request(id, .exitSignal(name: signal, coreDumped: false, message: ""))
+        } else if let code = state.exitCode {
+            server.connection.request(id, .exitStatus(code))
+            var writer = WireWriter()
+            let totals = [("stdout", state.stdout.count), ("stderr", state.stderr.count)].map { "\"\($0)\":{\"bytes\":\($1),\"sha256\":\"\"}" }
+            writer.text("{\"id\":\"\(state.id)\",\"exitCode\":\(code),\(totals.joined(separator: ","))}")
+            server.connection.request(id, name: "exited@tether", data: writer.bytes)
+        } else {
+            return
+        }
+        connection.isFinished = true
+        server.connection.sendEOF(id)
+        server.connection.close(id)
+    }
+}
+
+/// Runs a client of the guest with pipes for its streams.
+struct ClientRun {
+    var stdout: [UInt8] = []
+    var stderr: [UInt8] = []
+    var log: [String] = []
+    var outcome: AttachOutcome?
+    var error: AttachError?
+
+    init(_ target: AttachTarget, _ purpose: AttachOptions.Purpose, input: [UInt8]? = nil, _ change: (inout AttachOptions) -> Void = { _ in }) throws {
+        let streams = [try Pipe().take(), try Pipe().take(), try Pipe().take()]
+        var options = AttachOptions(purpose)
+        options.wantsInput = input != nil
+        (options.stdin, options.stdout, options.stderr) = (streams[0].read, streams[1].write, streams[2].write)
+        let lines = Lines()
+        options.log = { lines.append($0) }
+        change(&options)
+        let writer = streams[0].write
+        let bytes = input ?? []
+        let collectors = [Collector(streams[1].read), Collector(streams[2].read)]
+        let feeder = Thread {
+            let output = FileHandle(fileDescriptor: writer, closeOnDealloc: true)
+            try? output.write(contentsOf: Data(bytes))
+            try? output.close()
+        }
+        feeder.start()
+        let session = AttachSession(target, options)
+        do throws(AttachError) { outcome = try session.run() } catch { self.error = error }
+        for stream in [streams[0].read, streams[1].write, streams[2].write] { close(stream) }
+        stdout = collectors[0].bytes()
+        stderr = collectors[1].bytes()
+        log = lines.all
+    }
+}
+
+final class Lines: @unchecked Sendable {
+    private let lock = NSLock()
+    private var lines: [String] = []
+    func append(_ line: String) { lock.withLock { lines.append(line) } }
+    var all: [String] { lock.withLock { lines } }
+}
+
+/// Reads a descriptor to its end in a thread.
+final class Collector: @unchecked Sendable {
+    private var data = Data()
+    private let done = DispatchSemaphore(value: 0)
+
+    init(_ descriptor: Int32) {
+        let thread = Thread { [self] in
+            let input = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+            data = (try? input.readToEnd()) ?? Data()
+            done.signal()
+        }
+        thread.start()
+    }
+
+    func bytes() -> [UInt8] {
+        done.wait()
+        return Array(data)
+    }
+}
+
+func noise(_ count: Int, seed: UInt64) -> [UInt8] {
+    var state = seed
+    return (0..<count).map { _ in
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return UInt8(truncatingIfNeeded: state >> 33)
+    }
+}
+
+/// Says where two long streams differ first.
+func expectSame(_ got: [UInt8], _ expected: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
+    let difference = zip(got, expected).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+    #expect(difference == nil && got.count == expected.count, "\(got.count) of \(expected.count) bytes", sourceLocation: sourceLocation)
+}

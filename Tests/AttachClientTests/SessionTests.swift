@@ -1,0 +1,176 @@
+import CLinux
+import Foundation
+import LineEndpoint
+import Linux
+import SSH
+import Testing
+
+@testable import AttachClient
+
+/// The client of a session, against our SSH server with a scripted session behind it.
+@Suite("Attach client: sessions", .serialized) struct SessionTests {
+    private let primary = AttachOptions.Purpose.attach(session: "", stdoutFrom: "oldest", stderrFrom: "oldest")
+
+    @Test("output, error output and exit status are the process's")
+    func attach() throws {
+        let guest = try ModelGuest(.init(stdout: noise(300_000, seed: 1), stderr: noise(70_000, seed: 2), exitCode: 42))
+        let run = try ClientRun(try guest.target(), primary)
+        #expect(run.outcome == .exited(42) && run.error == nil && run.log == [])
+        expectSame(run.stdout, noise(300_000, seed: 1))
+        expectSame(run.stderr, noise(70_000, seed: 2))
+    }
+
+    @Test("a process that a signal ended has the exit code that a shell gives", arguments: [("KILL", 137), ("TERM", 143), ("WINCH@tether", 156)])
+    func signal(_ name: String, _ code: Int32) throws {
+        let guest = try ModelGuest(.init(exitSignal: name))
+        #expect(try ClientRun(try guest.target(), primary).outcome == .exited(code))
+    }
+
+    @Test("live output begins where it is")
+    func live() throws {
+        let guest = try ModelGuest(.init(stdout: noise(1000, seed: 1)))
+        let run = try ClientRun(try guest.target(), .attach(session: "c1", stdoutFrom: "900", stderrFrom: "live"))
+        #expect(run.outcome == .exited(0))
+        expectSame(run.stdout, Array(noise(1000, seed: 1).dropFirst(900)))
+    }
+
+    @Test("five hundred times the line is cut or damaged, and no byte is lost, repeated or changed")
+    func disconnects() throws {
+        let (stdout, stderr) = (noise(6 << 20, seed: 3), noise(1 << 20, seed: 4))
+        let guest = try ModelGuest(.init(stdout: stdout, stderr: stderr, exitCode: 3), .init(cutEvery: 16_000, damageEvery: 200_000))
+        let run = try ClientRun(try guest.target(), primary) { $0.reconnectMilliseconds = 60_000 }
+        #expect(run.outcome == .exited(3), "\(run.error?.description ?? "") \(run.log.suffix(3))")
+        expectSame(run.stdout, stdout)
+        expectSame(run.stderr, stderr)
+        #expect(guest.connections > 500, "only \(guest.connections) connections")
+        #expect(!run.log.contains { $0.contains("lost:") })
+    }
+
+    @Test("what the guest does not keep any more is told, with its size")
+    func lost() throws {
+        let stdout = noise(2 << 20, seed: 5)
+        let guest = try ModelGuest(.init(stdout: stdout), .init(cutEvery: 100_000))
+        let thread = Thread {
+            while guest.connections < 3 { usleep(1000) }
+            guest.with { $0.kept = 2_000_000 }
+            guest.calm()
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary)
+        #expect(run.outcome == .exited(0))
+        let lost = run.log.compactMap { $0.hasSuffix("bytes of stdout are lost: the guest does not keep them any more") ? Int($0.prefix { $0 != " " }) : nil }
+        #expect(lost.count == 1 && run.stdout.count + lost.reduce(0, +) == stdout.count, "\(run.log)")
+        expectSame(Array(run.stdout.suffix(100)), Array(stdout.suffix(100)))
+    }
+
+    @Test("exec hands over the process, input and its end, and gets the exit status")
+    func exec() throws {
+        let input = noise(1 << 20, seed: 6)
+        let guest = try ModelGuest(.init(exitCode: 7, echoes: true, isStarted: false))
+        let run = try ClientRun(try guest.target(), .exec(process: Array("{\"args\":[\"cat\"]}".utf8), session: "e1"), input: input)
+        #expect(run.outcome == .exited(7), "\(run.error?.description ?? "")")
+        expectSame(run.stdout, input)
+        #expect(guest.with { $0.process } == Array("{\"args\":[\"cat\"]}".utf8) && guest.with { $0.id } == "e1")
+    }
+
+    @Test("a line that drops before exec is answered starts the process once", arguments: [1, 3])
+    func execAgain(_ swallowed: Int) throws {
+        let guest = try ModelGuest(.init(stdout: [1, 2], exitCode: 9, isStarted: false), swallows: swallowed)
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e2"))
+        #expect(run.outcome == .exited(9) && run.stdout == [1, 2], "\(run.error?.description ?? "")")
+        #expect(guest.connections > 1)
+    }
+
+    @Test("what is refused is told with the guest's words and exit code, and not tried again")
+    func refused() throws {
+        let guest = try ModelGuest(.init(isStarted: false, failure: ModelGuest.failure("launchFailed", exitCode: 127)))
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e3"))
+        #expect(run.error == .refused(operation: "attach", object: "c9", cause: "there is none", code: "launchFailed", exitCode: 127))
+        #expect(guest.connections == 1)
+        let other = try ModelGuest(.init())
+        let unknown = try ClientRun(try other.target(), .attach(session: "c9", stdoutFrom: "", stderrFrom: ""))
+        #expect(unknown.error == .refused(operation: "attach", object: "c9", cause: "there is none", code: "unknownSession", exitCode: 0))
+    }
+
+    @Test("a session without input is followed without")
+    func noInput() throws {
+        let guest = try ModelGuest(.init(stdout: [5], noStdin: true))
+        let run = try ClientRun(try guest.target(), primary, input: [1, 2, 3])
+        #expect(run.outcome == .exited(0) && run.stdout == [5])
+    }
+
+    @Test("a reader that goes away ends the client, not the session")
+    func readerGone() throws {
+        let guest = try ModelGuest(.init(stdout: noise(4 << 20, seed: 8), exitCode: nil))
+        let pipe = try Pipe().take()
+        close(pipe.read)
+        signalIgnored
+        let run = try ClientRun(try guest.target(), primary) { $0.stdout = pipe.write }
+        #expect(run.outcome == .outputClosed)
+    }
+
+    private var signalIgnored: Void { _ = Glibc.signal(SIGPIPE, SIG_IGN) }
+
+    @Test("signals are passed on, or end an attempt to connect")
+    func signals() throws {
+        let guest = try ModelGuest(.init(exitCode: nil))
+        let pipe = try Pipe().take()
+        let thread = Thread {
+            while !guest.with({ $0.requests.contains { $0.name == "attach@tether" } }) { usleep(1000) }
+            usleep(50_000)
+            _ = write(pipe.write, [UInt8(SIGINT), UInt8(SIGUSR1)], 2)
+            while guest.with({ $0.requests.filter { $0.name == "signal" }.count }) < 2 { usleep(1000) }
+            guest.with { $0.exitCode = 1 }
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary) { $0.signals = pipe.read }
+        #expect(run.outcome == .exited(1))
+        let names = guest.with { $0.requests.filter { $0.name == "signal" }.map { SessionRequest(name: $0.name, data: $0.data) } }
+        #expect(names == [.signal(name: "INT"), .signal(name: "USR1")])
+
+        let silent = try Sockets.listen(path: guest.path + ".silent")
+        _ = write(pipe.write, [UInt8(SIGINT)], 1)
+        var target = try guest.target()
+        target.endpoint = .socket(path: guest.path + ".silent")
+        #expect(try ClientRun(target, primary) { $0.signals = pipe.read }.error == .interrupted(SIGINT))
+        _ = write(pipe.write, [UInt8(SIGHUP)], 1)
+        #expect(try ClientRun(target, primary) { $0.signals = pipe.read }.outcome == .hungUp)
+        _ = silent.rawValue
+    }
+
+    @Test("a terminal: raw, with its size, left by the detach keys, and as before afterwards")
+    func terminal() throws {
+        let guest = try ModelGuest(.init(stdout: Array("$ ".utf8), exitCode: nil, hasTerminal: true))
+        let master = posix_openpt(O_RDWR | O_NOCTTY)
+        try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
+        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY)
+        var size = winsize(ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0)
+        try #require(ioctl(master, UInt(TIOCSWINSZ), &size) == 0)
+        var before = termios()
+        tcgetattr(slave, &before)
+        let thread = Thread {
+            while guest.with({ $0.requests.filter { $0.name == "window-change" }.isEmpty }) { usleep(1000) }
+            var raw = termios()
+            tcgetattr(slave, &raw)
+            guest.with { $0.answers["raw"] = raw.c_lflag & tcflag_t(ICANON | ECHO | ISIG) == 0 ? "yes" : "no" }
+            _ = write(master, "a\u{3}\u{10}b\u{10}\u{11}c", 7)
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary, input: []) {
+            $0.stdin = slave
+            $0.terminal = LocalTerminal(slave)
+        }
+        #expect(run.outcome == .detached && run.stdout == Array("$ ".utf8))
+        let change = guest.with { $0.requests.first { $0.name == "window-change" }.flatMap { SessionRequest(name: $0.name, data: $0.data) } }
+        #expect(change == .windowChange(WindowSize(columns: 100, rows: 30)))
+        #expect(guest.with { $0.answers["raw"] } == "yes")
+        var after = termios()
+        tcgetattr(slave, &after)
+        #expect(after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag && after.c_oflag == before.c_oflag)
+        let deadline = Deadline.after(milliseconds: 5000)
+        while guest.with({ $0.input.count }) < 4, !deadline.hasPassed { usleep(1000) }
+        #expect(guest.with { $0.input } == [97, 3, 16, 98], "Ctrl-C and a lone Ctrl-P are the process's")
+        close(master)
+        close(slave)
+    }
+}

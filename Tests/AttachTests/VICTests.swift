@@ -1,0 +1,155 @@
+import Control
+import SSH
+import SessionLog
+import Testing
+
+@testable import Attach
+
+@Suite("Attach: VIC's dialect") struct VICTests {
+    private func wired(_ text: String) -> [UInt8] {
+        var writer = WireWriter()
+        writer.text(text)
+        return writer.bytes
+    }
+
+    private func size(_ columns: UInt32, _ rows: UInt32) -> [UInt8] {
+        var writer = WireWriter()
+        for number in [columns, rows, 0, 0] { writer.uint32(number) }
+        return writer.bytes
+    }
+
+    private func bench() throws -> Bench {
+        let bench = try Bench(allowsNone: false, user: "daemon")
+        bench.client = SSHClient(
+            ClientConfiguration(user: "daemon", keys: [], hostKeyCheck: { _ in true }), random: SeededRandom(3).source, now: bench.now)
+        try bench.run()
+        #expect(bench.isAuthenticated)
+        return bench
+    }
+
+    @Test("ids and version, and ids again when sessions come and go")
+    func requests() throws {
+        let bench = try bench()
+        bench.client.connection.globalRequest(name: "container-ids", wantsReply: true)
+        bench.client.connection.globalRequest(name: "version", wantsReply: true)
+        bench.client.connection.globalRequest(name: "else", wantsReply: true)
+        try bench.run()
+        #expect(
+            bench.taken() == [
+                .globalReply(success: true, data: wired("main")), .globalReply(success: true, data: [0, 0, 0, 10]),
+                .globalReply(success: false, data: []),
+            ])
+        bench.pid1.sessions += [
+            SessionSummary(id: "exec-1", kind: .exec, state: .running), SessionSummary(id: "exec-2", kind: .exec, state: .ended),
+        ]
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        #expect(bench.taken() == [.globalRequest(name: "container-ids", data: wired("main,exec-1"), wantsReply: true)])
+        bench.client.connection.replyToGlobalRequest(success: true)
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        #expect(bench.taken().isEmpty, "nothing has changed for it")
+    }
+
+    @Test("three reasons not to join a session, in VIC's words")
+    func rejections() throws {
+        let bench = try bench()
+        bench.pid1.sessions += [
+            SessionSummary(id: "done", kind: .exec, state: .ended), SessionSummary(id: "never", kind: .exec, state: .ended),
+        ]
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        _ = bench.taken()
+        let cases = [
+            ("", "attach channel requires ID in ExtraData"), ("c0ffee", "session c0ffee is invalid"),
+            ("done", "process finished with exit code: 3"), ("never", "launch failed with: execute x: not found"),
+        ]
+        for (id, text) in cases {
+            let channel = try bench.open("attach", Array(id.utf8))
+            try bench.run()
+            for message in bench.pid1.messages {
+                if case .wait(let tag, "done") = message { bench.pid1.say(.exited(tag: tag, result("done", exitCode: 3))) }
+                if case .wait(let tag, "never") = message {
+                    bench.pid1.say(.failed(tag: tag, RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "x", cause: "not found")))
+                }
+            }
+            try bench.run()
+            #expect(bench.taken() == [.openFailed(channel, reason: 1, text: text)])
+        }
+        let other = try bench.open("direct-tcpip")
+        try bench.run()
+        #expect(bench.taken() == [.openFailed(other, reason: 3, text: "there are no channels of type direct-tcpip")])
+    }
+
+    @Test("a session that waits: joined, unblocked after the answer, resized, written to, its input closed, signalled")
+    func session() throws {
+        let bench = try bench()
+        bench.pid1.sessions[0].state = .waiting
+        bench.pid1.sessions[0].hasTerminal = true
+        let id = try bench.channel("attach", extra: Array("main".utf8))
+        let (tag, request) = try #require(bench.pid1.attachments.first)
+        #expect(request.session == "main" && request.stdout == .oldest && bench.pid1.releases == 0)
+        for (name, data) in [("ping", "Ping"), ("ping", "Pong"), ("unblock", "Unblock"), ("else", "")] {
+            bench.client.connection.request(id, name: name, data: Array(data.utf8), wantsReply: true)
+        }
+        bench.client.connection.request(id, name: "window-change", data: size(120, 40), wantsReply: true)
+        bench.client.connection.request(id, name: "window-change", data: size(120, 40).dropLast(), wantsReply: true)
+        bench.client.connection.request(id, name: "signal", data: wired("SIGHUP"), wantsReply: true)
+        #expect(bench.client.connection.send(data: Array("one".utf8)[...], on: id) == 3)
+        bench.client.connection.request(id, name: "close-stdin", wantsReply: true)
+        bench.client.connection.sendEOF(id)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [true, false, true, false, true, false, true, true])
+        #expect(bench.pid1.releases == 1 && bench.pid1.input(tag) == Array("one".utf8))
+        #expect(bench.pid1.messages.count { $0 == .closeStdin(tag: tag) } == 1, "the end of the channel is not a second one")
+        #expect(bench.pid1.messages.contains { if case .resize(_, "main", 40, 120) = $0 { true } else { false } })
+        #expect(bench.pid1.messages.contains { if case .signal(_, "main", 1) = $0 { true } else { false } })
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("x".utf8)))
+        bench.pid1.say(.exited(tag: tag, result()))
+        try bench.run()
+        #expect(bench.taken() == [.data(id, Array("x".utf8)), .eof(id), .closed(id)], "VIC's VCH is told no status")
+    }
+
+    @Test("a size for a session without a terminal is refused")
+    func noTerminal() throws {
+        let bench = try bench()
+        let id = try bench.channel("attach", extra: Array("main".utf8))
+        bench.client.connection.request(id, name: "window-change", data: size(1, 1), wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [false])
+    }
+
+    @Test("a VCH that was cut off goes on where its output had come to")
+    func resumes() throws {
+        let bench = try bench()
+        _ = try bench.channel("attach", extra: Array("main".utf8))
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("0123456789".utf8)))
+        try bench.run()
+        bench.client.disconnect(SSHError(.byApplication, "test", "", "restarted"))
+        try bench.run()
+        bench.newClient(user: "daemon")
+        try bench.run()
+        _ = bench.taken()
+        _ = try bench.channel("attach", extra: Array("main".utf8))
+        #expect(bench.pid1.attachments.last?.1.stdout == .offset(10))
+    }
+
+    @Test("other users know nothing of it, and daemon gets in only where that is allowed")
+    func others() throws {
+        let bench = try Bench()
+        try bench.run()
+        bench.client.connection.globalRequest(name: "container-ids", wantsReply: true)
+        let channel = try bench.open("attach", Array("main".utf8))
+        try bench.run()
+        #expect(
+            bench.taken() == [
+                .globalReply(success: false, data: []), .openFailed(channel, reason: 3, text: "there are no channels of type attach"),
+            ])
+        let closed = try Bench(allowsNone: false, vic: false)
+        closed.client = SSHClient(
+            ClientConfiguration(user: "daemon", keys: [], hostKeyCheck: { _ in true }), random: SeededRandom(3).source, now: closed.now)
+        try closed.run()
+        #expect(!closed.isAuthenticated && closed.isEnded)
+    }
+}

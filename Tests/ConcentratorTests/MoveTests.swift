@@ -1,0 +1,115 @@
+import LineEndpoint
+import Linux
+import Testing
+import VSPC
+
+/// vMotion: a VM's line goes on over another connection.
+@Suite("Concentrator: moves", .serialized) struct MoveTests {
+    private let sequence: [UInt8] = [0, 1, 255, 3]
+
+    private func start() throws -> (server: Server, host: Host, borrower: Borrower) {
+        let server = try Server()
+        let host = try Host(server, uuid: "1")
+        try server.wait("the VM") { lines in
+            try? host.step()
+            return lines.first?["uuid"] as? String == "1" && lines.first?["name"] as? String == "web"
+        }
+        return (server, host, try Borrower(server, "1"))
+    }
+
+    private func identity(_ host: Host) -> [UInt8]? {
+        for case .moveMayBegin(let identity) in host.events { return identity }
+        return nil
+    }
+
+    @Test("a move in the middle of transfers both ways loses and repeats nothing")
+    func move() throws {
+        let (server, source, borrower) = try start()
+        let (down, up) = (noise(600_000, seed: 1), noise(600_000, seed: 2))
+        borrower.send(Array(up.prefix(200_000)))
+        source.send(Array(down.prefix(200_000)))
+        try run([source], [borrower], "the first part") { source.data.count >= 100_000 }
+        source.say { $0.beginMove(sequence) }
+        borrower.send(Array(up.dropFirst(200_000)))
+        try run([source], [borrower], "the go-ahead") { self.identity(source) != nil }
+        let identity = try #require(self.identity(source))
+        #expect(identity.starts(with: sequence) && identity.count == sequence.count + SecretLength.bytes)
+        let before = source.data.count
+        // What the VM still says while it is copied goes its old way.
+        source.send(Array(down[200_000..<400_000]))
+        for _ in 0..<50 { 
+            try source.step()
+            try borrower.step()
+        }
+        #expect(source.data.count == before, "bytes for the VM must wait while it moves")
+        try server.wait("the move in the list") { $0.first?["moving"] as? Bool == true }
+
+        let target = try Host(server, uuid: "1", identity: identity)
+        try run([source, target], [borrower], "the peer's acceptance") { target.events.contains(.movedAccepted) && source.isSent }
+        target.say { $0.completeMove(sequence) }
+        target.send(Array(down.dropFirst(400_000)))
+        try run([target], [borrower], "the rest") {
+            borrower.data.count >= down.count && source.data.count + target.data.count >= up.count
+        }
+        expectSame(borrower.data, down)
+        expectSame(source.data + target.data, up)
+        try run([source], [], "the old connection's end") { source.isClosed }
+        try server.wait("one line, at rest") { $0.count == 1 && $0.first?["moving"] as? Bool == false && $0.first?["lent"] as? Bool == true }
+    }
+
+    @Test("an aborted move leaves the line where it was, and what waited is delivered")
+    func abort() throws {
+        let (server, source, borrower) = try start()
+        source.say { $0.beginMove(sequence) }
+        try run([source], [borrower], "the go-ahead") { self.identity(source) != nil }
+        let identity = try #require(self.identity(source))
+        let target = try Host(server, uuid: "1", identity: identity)
+        try run([source, target], [borrower], "the peer's acceptance") { target.events.contains(.movedAccepted) }
+        borrower.send([1, 2, 3])
+        for _ in 0..<20 { try source.step(); try borrower.step() }
+        #expect(source.data.isEmpty)
+        source.say { $0.abortMove(sequence) }
+        try run([source, target], [borrower], "what waited") { source.data == [1, 2, 3] && target.isClosed }
+        // The same once more, to the end.
+        let count = source.events.count
+        source.say { $0.beginMove([9]) }
+        try run([source], [borrower], "a second go-ahead") { source.events.count > count }
+        guard case .moveMayBegin(let second)? = source.events.last else { throw EndpointError("move", "", "no second go-ahead") }
+        #expect(second.dropFirst(1) != identity.dropFirst(sequence.count), "secrets are not used twice")
+        let other = try Host(server, uuid: "1", identity: second)
+        try run([source, other], [borrower], "the second peer") { other.events.contains(.movedAccepted) }
+        other.say { $0.completeMove([9]) }
+        borrower.send([4])
+        try run([other], [borrower], "the byte") { other.data == [4] }
+    }
+
+    @Test("the old host may close before the new one is there; a connection that does not know the secret gets nothing")
+    func secret() throws {
+        let (server, source, borrower) = try start()
+        source.say { $0.beginMove(sequence) }
+        try run([source], [borrower], "the go-ahead") { self.identity(source) != nil }
+        let identity = try #require(self.identity(source))
+        for wrong in [sequence, identity + [0], Array(identity.dropLast()), sequence + [UInt8](repeating: 0, count: SecretLength.bytes)] {
+            let impostor = try Host(server, uuid: "1", identity: wrong)
+            try run([source, impostor], [borrower], "the impostor's end") { impostor.isClosed }
+        }
+        source.close()
+        borrower.send([5])
+        let target = try Host(server, uuid: "1", identity: identity)
+        try run([target], [borrower], "the acceptance") { target.events.contains(.movedAccepted) }
+        // The move's secret is good once.
+        let second = try Host(server, uuid: "1", identity: identity)
+        try run([target, second], [borrower], "the second's end") { second.isClosed }
+        target.say { $0.completeMove(sequence) }
+        try run([target], [borrower], "the byte") { target.data == [5] }
+        #expect(!borrower.isClosed)
+    }
+
+    @Test("a second move at once must wait")
+    func twice() throws {
+        let (_, source, borrower) = try start()
+        source.say { $0.beginMove(sequence) }
+        source.say { $0.beginMove([2]) }
+        try run([source], [borrower], "both answers") { source.events.contains(.moveMustWait) && identity(source) != nil }
+    }
+}

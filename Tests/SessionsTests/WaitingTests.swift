@@ -1,0 +1,80 @@
+import CLinux
+import Control
+import Linux
+import SessionLog
+import Testing
+
+@testable import Sessions
+
+@Suite("Sessions before they have a process", .serialized) struct WaitingTests {
+    @Test("a client that attaches before there is a process gets its first byte, and its input waits for the process")
+    func early() throws {
+        let server = try TestServer()
+        server.startsLater = true
+        let client = try TestClient(server)
+        _ = try server.start(["sh", "-c", "echo ready; cat; exit 5"], stdin: true)
+        client.send(.attach(tag: 1, AttachRequest(stdout: .oldest, stderr: .oldest, wantsStdin: true)))
+        client.send(.stdin(tag: 1, Array("early ".utf8)))
+        client.send(.stdin(tag: 1, Array("bird\n".utf8)))
+        client.send(.closeStdin(tag: 1))
+        #expect(try client.wait { client.result(1) != nil })
+        #expect(client.text(1) == "ready\nearly bird\n" && client.result(1)?.exitCode == 5)
+    }
+
+    @Test("the same with a terminal, which it is told of before there is one")
+    func terminal() throws {
+        let server = try TestServer()
+        server.startsLater = true
+        let client = try TestClient(server)
+        _ = try server.start(["sh", "-c", "read line; echo got $line; read more || echo end"], terminal: true)
+        client.send(.attach(tag: 1, AttachRequest(stdout: .oldest, wantsStdin: true)))
+        client.send(.stdin(tag: 1, Array("word\n".utf8)))
+        client.send(.closeStdin(tag: 1))
+        #expect(try client.wait { client.result(1) != nil })
+        #expect(client.text(1).contains("got word\r\nend\r\n"), "\(client.text(1))")
+        let attached = client.messages.compactMap { if case .attached(1, let attached) = $0 { attached } else { nil } }
+        #expect(attached.first?.hasTerminal == true)
+    }
+
+    @Test("no more input waits than was granted")
+    func bounded() throws {
+        let server = try TestServer()
+        server.startsLater = true
+        let client = try TestClient(server)
+        _ = try server.start(["cat"], stdin: true)
+        client.send(.attach(tag: 1, AttachRequest(wantsStdin: true)))
+        client.send(.stdin(tag: 1, [UInt8](repeating: 65, count: InputQueue.credit + 1)))
+        #expect(try client.wait { client.isClosed })
+        #expect(client.has(.stdinClosed(tag: 1, .overrun)))
+    }
+
+    @Test("release and announce reach PID 1 and are answered")
+    func requests() throws {
+        let server = try TestServer()
+        let client = try TestClient(server)
+        let other = try TestClient(server)
+        let key = HostKey(line: "ssh-ed25519 AAAA", fingerprint: "SHA256:x")
+        client.send(.release(tag: 3))
+        client.send(.announce(tag: 4, [key]))
+        #expect(try client.wait { client.has(.done(tag: 3)) && client.has(.done(tag: 4)) })
+        #expect(server.releases == 1 && server.announced == [key])
+        other.send(.announce(tag: 5, []))
+        #expect(try other.wait { other.failure(5)?.code == .invalid })
+    }
+
+    @Test("a session whose process was not started says why to those who are attached")
+    func failed() throws {
+        let server = try TestServer()
+        let session = Session(
+            id: "main", kind: .primary, args: ["x"], limits: SessionLimits(), mayTakeInput: false, endsInputWithClient: false,
+            loop: server.loop, log: nil, buffer: ReadBuffer())
+        server.sessions = [session]
+        let client = try TestClient(server)
+        client.send(.attach(tag: 1, AttachRequest()))
+        client.send(.wait(tag: 2, session: ""))
+        #expect(try client.wait { client.has(.attached(tag: 1, Attached(session: "main"))) })
+        let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "x", cause: "not found")
+        session.fail(failure)
+        #expect(try client.wait { client.failure(1) == failure && client.failure(2) == failure })
+    }
+}
