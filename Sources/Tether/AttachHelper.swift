@@ -25,7 +25,8 @@ final class AttachHelper {
             AttachServerSettings(
                 allowsNone: settings.authentication == .none, allowsVIC: settings.allowsVIC, compresses: settings.compresses,
                 authorizedKeys: settings.authorizedKeys, hostKeys: settings.hostKeys,
-                seed: settings.hostKeys.isEmpty ? try seed.bytes() : []
+                // VIC's key is RSA of 512 bits, which only its own VCH takes: there are better ones beside it.
+                seed: settings.hostKeys.isEmpty || settings.allowsVIC ? try seed.bytes() : []
             ).encoded
         }
     }

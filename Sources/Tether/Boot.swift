@@ -102,7 +102,13 @@ final class Boot {
 
     private func decodeConfiguration() throws(Failure) -> ContainerSpec {
         var spec = try decodedConfiguration()
-        spec.tether.control = spec.tether.control ?? kernelControl
+        guard spec.tether.control == nil, let kernelControl else { return spec }
+        spec.tether.control = kernelControl
+        // Who debugs a VM says so on the kernel command line, and takes the line from whom the configuration gives it to.
+        if spec.tether.attach?.device == kernelControl.device {
+            spec.tether.attach = nil
+            diagnostics.warning("tether.control on the kernel command line takes \(kernelControl.device): there is no attach server")
+        }
         return spec
     }
 

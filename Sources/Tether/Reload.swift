@@ -43,6 +43,8 @@ extension Runtime {
         }
         keep(new.tether.rootfs != old.tether.rootfs, "tether.rootfs")
         keep(new.tether.control != old.tether.control, "tether.control")
+        // A container that has been started waits no more, whatever is said.
+        if let waits = old.tether.attach?.waits { new.tether.attach?.waits = waits }
         keep(new.tether.attach != old.tether.attach, "tether.attach")
         keep(new.tether.log.format != old.tether.log.format, "tether.log.format")
         keep(new.tether.memoryReserveKiB != old.tether.memoryReserveKiB, "tether.memoryReserveKiB")

@@ -50,7 +50,8 @@ private func makeConfiguration(_ settings: AttachServerSettings) -> LineServer.C
     for (index, text) in settings.hostKeys.enumerated() {
         do throws(SSHError) { hostKeys.append(try PrivateKey(text: text)) } catch { tell("attach.hostKeys[\(index)]: \(error)") }
     }
-    // The seed is there where no key is configured: a configured key that cannot be used is not replaced by one that nobody expects.
+    // The seed is there where no key is configured, and for VIC's VCH, which looks at no host key: a configured key that cannot be used
+    // is not replaced by one that nobody expects.
     if settings.seed.count == 64 {
         do throws(SSHError) {
             hostKeys.append(try PrivateKey(ed25519Seed: Array(settings.seed[..<32])))

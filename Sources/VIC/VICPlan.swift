@@ -83,7 +83,23 @@ extension VICExecutorConfig {
         spec.tether.restart = primary.restart ? .always : .no
         // VIC bounds the number of execs by nothing, and leaves those that have ended in the configuration.
         spec.tether.sessions.maxSessions = 256
+        spec.tether.attach = attach(primary, &warnings)
         spec.tether.debug = diagnostics.debug > 0 || primary.diagnostics.debug > 0
+    }
+
+    /// The attach server as the VCH expects it: on VIC's line, without a key of the client's. It is there whatever the session's own
+    /// `attach` says, since execs are attached to as well.
+    private func attach(_ primary: VICSession, _ warnings: inout [SpecIssue]) -> AttachSettings {
+        var attach = AttachSettings()
+        attach.allowsVIC = true
+        attach.waits = primary.runBlock
+        let text = String(decoding: hostKey, as: UTF8.self)
+        if text.hasPrefix("-----BEGIN ") {
+            attach.hostKeys = [text]
+        } else if !hostKey.isEmpty {
+            warnings.append(SpecIssue(.invalid, VICKey().field("key").name, "no private key in PEM; the attach server makes its own"))
+        }
+        return attach
     }
 
     /// `hostname.domainname`, or the beginning of the id where there is no name, as Docker has it.
@@ -127,8 +143,6 @@ extension VICExecutorConfig {
             )
         }
         if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "no network is set up") }
-        if primary.attach { note("attach", sessionKey.field("attach"), "there is no attach server") }
-        if primary.runBlock { note("runblock", sessionKey.field("runblock", .readWrite), "the process does not wait to be attached to") }
         return words
     }
 }

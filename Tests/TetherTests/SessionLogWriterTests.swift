@@ -143,7 +143,9 @@ import Testing
         writer.flushDue()
         #expect(writer.pendingBytes == pending && writer.nextDue == nil)
         let start = Clock.monotonic()
-        #expect(writer.drain(quietMilliseconds: 200) == pending)
+        // The kernel may still have moved on what its own buffer held, and so have had room for as much again.
+        let left = writer.drain(quietMilliseconds: 200)
+        #expect(left > pending / 2 && left <= pending)
         #expect(Clock.monotonic() - start < 5_000_000_000)
     }
 

@@ -1,4 +1,5 @@
 import ContainerSpec
+import Foundation
 import Linux
 import Testing
 import VIC
@@ -72,6 +73,19 @@ struct PlanTests {
         #expect(error?.issues.first?.path == path)
     }
 
+    @Test("the attach server is the VCH's: its key, its user, its wait")
+    func attach() throws {
+        let attach = try #require(try plan(KeyStore(portlayerKeys)).spec.tether.attach)
+        #expect(attach.allowsVIC && attach.waits && attach.authorizedKeys.isEmpty && attach.device == "/dev/ttyS0")
+        let plain = try plan(minimalKeys())
+        #expect(plain.spec.tether.attach?.allowsVIC == true && plain.spec.tether.attach?.waits == false)
+        let pem = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+        let keyed = try plan(minimalKeys(more: [("guestinfo.vice./key", Data(pem.utf8).base64EncodedString())]))
+        #expect(keyed.spec.tether.attach?.hostKeys == [pem] && keyed.warnings.isEmpty)
+        let odd = try plan(minimalKeys(more: [("guestinfo.vice./key", Data("no key".utf8).base64EncodedString())]))
+        #expect(odd.spec.tether.attach?.hostKeys == [] && odd.warnings.first?.path == "guestinfo.vice./key")
+    }
+
     @Test("what is not done is kept, and said with its key")
     func notHonoured() throws {
         let store = KeyStore(
@@ -80,7 +94,7 @@ struct PlanTests {
                 ("guestinfo.vice./asymrouting", "true"),
             ])
         let plan = try plan(store)
-        #expect(plan.notHonoured == ["mounts", "networks", "syslog", "asymrouting", "attach", "runblock"])
+        #expect(plan.notHonoured == ["mounts", "networks", "syslog", "asymrouting"])
         #expect(plan.warnings.count == plan.notHonoured.count)
         #expect(
             plan.warnings.first?.description
