@@ -86,7 +86,9 @@ public struct ContainerRun {
 
         let log = self.log
         let isKept = options.isKept
+        let onSet = options.onSet
         store.onSet = { key, value in
+            onSet?(key, value)
             // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
             if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
             if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
