@@ -19,8 +19,15 @@ let common: [SwiftSetting] =
         .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
     ]
     + (warningsAsErrors ? [.treatAllWarnings(as: .error)] : [])
+// No outlined constants: the compiler numbers the array literals of a function anew in every module that has a copy of it, and
+// the linker, which keeps one of each name, may then give a function another one's constants.
 let guest: [SwiftSetting] =
-    common + (embedded ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections"])] : [])
+    common
+    + (embedded
+        ? [
+            .enableExperimentalFeature("Embedded"),
+            .unsafeFlags(["-wmo", "-Osize", "-Xfrontend", "-function-sections", "-Xllvm", "-sil-disable-pass=object-outliner"]),
+        ] : [])
 let c: [CSetting] = warningsAsErrors ? [.treatAllWarnings(as: .error)] : []
 let guestLinker: [LinkerSetting] =
     embedded

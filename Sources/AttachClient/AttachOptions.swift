@@ -21,6 +21,8 @@ public struct AttachOptions {
     public var terminal: LocalTerminal?
     /// How long a line that is down is tried again, in milliseconds; 0: not at all.
     public var reconnectMilliseconds: Int64 = 60_000
+    /// The first attempt, too, is made again when it fails: the line is known to be there soon.
+    public var triesFirst = false
     /// Signals that came, a byte each (hostprocess_watch_signals); -1: none.
     public var signals: Int32 = -1
     /// Told what happens, a line each.

@@ -63,10 +63,10 @@ public final class AttachSession {
                 return outcome
             } catch {
                 options.terminal?.restore()
-                guard isStarted || mayHaveStarted, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
+                guard options.triesFirst || isStarted || mayHaveStarted, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
                 let now = Clock.monotonic()
                 let since = downSince ?? now
-                if downSince == nil { options.log("\(error); connecting again") }
+                if downSince == nil, isStarted, !options.isHopeless() { options.log("\(error); connecting again") }
                 downSince = since
                 if options.isHopeless() || (now &- since) / 1_000_000 >= options.reconnectMilliseconds { throw error }
                 // At once, and then ever more patiently.

@@ -5,6 +5,8 @@ public import SSH
 public enum HostKeyPolicy {
     /// These, by key or fingerprint (`SHA256:…`), and no others.
     case pinned(keys: [PublicKey], fingerprints: [String])
+    /// Someone else decides: nil takes the key, else it is said why not.
+    case verified((PublicKey) -> String?)
     /// What the file holds for `name`, as OpenSSH has it: a key that is not known is asked about, and one that differs from what is
     /// known is refused.
     case knownHosts(KnownHosts, name: String, unknown: (PublicKey) -> Bool)
@@ -15,6 +17,7 @@ public enum HostKeyPolicy {
         case .pinned(let keys, let fingerprints):
             if keys.contains(key) || fingerprints.contains(key.fingerprint) { return nil }
             return "the host key \(key.fingerprint) is not the one that was given"
+        case .verified(let check): return check(key)
         case .knownHosts(let file, let name, let unknown):
             do throws(AttachError) {
                 let known = try file.keys(of: name)

@@ -30,6 +30,13 @@ public struct RunOptions: Sendable {
     public var stopTimeoutSeconds: UInt32 = 15
     /// Gets the console's lines as they come.
     public var consoleLog: Logger?
+    /// Told of every guestinfo variable that the guest sets.
+    public var onSet: (@Sendable (_ key: String, _ value: [UInt8]) -> Void)?
+    /// Told, once QEMU runs, where serial0 can be reached: the path of a unix socket. Again, if the VM is started again with
+    /// another accelerator.
+    public var onStart: (@Sendable (_ attachSocket: String) -> Void)?
+    /// Asked about signals that came beside SIGINT, SIGTERM and SIGHUP; see hostprocess_watch_more_signals.
+    public var onSignal: (@Sendable (_ number: Int32) -> Void)?
     /// Descriptors for the container's output.
     public var stdout: Int32 = 1
     public var stderr: Int32 = 2
@@ -81,7 +88,9 @@ public struct ContainerRun {
 
         let log = self.log
         let isKept = options.isKept
+        let onSet = options.onSet
         store.onSet = { key, value in
+            onSet?(key, value)
             // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
             if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
             if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }

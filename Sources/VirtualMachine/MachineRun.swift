@@ -121,6 +121,7 @@ final class MachineRun {
     func run(signals: borrowing FileDescriptor) -> Outcome {
         do throws(VirtualMachineError) {
             try bridge.start()
+            options.onStart?(directory.file("attach.sock"))
             while !isFinished { try step(signals: signals.rawValue) }
         } catch {
             outcome.failure = error
@@ -307,7 +308,9 @@ final class MachineRun {
         let count = CLinux.read(descriptor, &numbers, numbers.count)
         guard count > 0 else { return }
         for number in numbers[..<count] {
-            if outcome.wasKilled || !isOpen.contains(.qemu) {
+            if ![SIGINT, SIGTERM, SIGHUP].contains(Int32(number)) {
+                options.onSignal?(Int32(number))
+            } else if outcome.wasKilled || !isOpen.contains(.qemu) {
                 // The VM has ended and what is left waits for a reader who does not read.
                 stdout.drop()
                 stderr.drop()

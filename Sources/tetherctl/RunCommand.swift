@@ -1,4 +1,5 @@
 import ArgumentParser
+import AttachClient
 import ContainerSpec
 import Foundation
 import GuestInfoHost
@@ -14,6 +15,8 @@ struct RunCommand: ParsableCommand {
             The container is described by an OCI config.json (--config) or by a command after "--". The VM gets it as \
             guestinfo.tether.config over VMware's backdoor port, as on vSphere. What the image's file system writes is \
             discarded at the end unless --persistent is given.
+
+            With -i or -t the container is joined over the VM's attach line: its standard input and terminal are this program's.
 
             Ctrl-C presses the VM's power button, so that the container is stopped; a second one kills the VM.
 
@@ -34,6 +37,10 @@ struct RunCommand: ParsableCommand {
     var vic = false
     @Option(help: "How the configuration is written: plain, base64 or gzip+base64. (default: plain up to 48 KiB)")
     var configEncoding: ValueEncoding?
+    @Flag(name: [.short, .long], help: "Pass on standard input.")
+    var interactive = false
+    @Flag(name: [.customShort("t"), .long], help: "Give the container a terminal: this one.")
+    var tty = false
     @Option(name: [.short, .long], help: ArgumentHelp("An environment variable of the command. May be repeated.", valueName: "name=value"))
     var env: [String] = []
     @Option(name: [.customShort("w"), .long], help: ArgumentHelp("The command's working directory.", valueName: "path"))
@@ -112,6 +119,9 @@ struct RunCommand: ParsableCommand {
         if config == nil, command.isEmpty, kernel == nil, guestinfoFile == nil, !guestinfo.contains(where: { !$0.isEmpty }) {
             throw ValidationError("give a command after \"--\" or an OCI configuration with --config")
         }
+        if interactive || tty, config == nil, command.isEmpty { throw ValidationError("-i and -t need a command or --config") }
+        if interactive || tty, vic { throw ValidationError("-i, -t and --vic exclude each other") }
+        if interactive, config == "-" { throw ValidationError("-i and --config - exclude each other: both would read standard input") }
         if memory < 64 || memory > 1 << 20 { throw ValidationError("--memory is in MiB, at least 64") }
         if cpus < 1 || cpus > 255 { throw ValidationError("--cpus is 1 to 255") }
         for variable in env where !variable.contains("=") || variable.hasPrefix("=") {
@@ -123,9 +133,20 @@ struct RunCommand: ParsableCommand {
         var log = Logger(label: "tetherctl") { _ in StandardErrorLogHandler(prefix: "tetherctl") }
         log.logLevel = verbose ? (ProcessInfo.processInfo.environment["TETHER_TRACE"] != nil ? .trace : .debug) : .notice
         do {
-            var run = ContainerRun(try options(), log: log)
-            throw ExitCode(try run.run())
+            let client = interactive || tty ? try InteractiveRun(isInteractive: interactive, hasTerminal: tty) : nil
+            var machine = try options(client)
+            try client?.prepare(&machine)
+            var run = ContainerRun(machine, log: log)
+            let code: Int32
+            do { code = try run.run() } catch {
+                _ = client?.finish(ContainerRun.failureCode)
+                throw error
+            }
+            throw ExitCode(client?.finish(code) ?? code)
         } catch let error as VirtualMachineError {
+            log.error("\(error)")
+            throw ExitCode(ContainerRun.failureCode)
+        } catch let error as AttachError {
             log.error("\(error)")
             throw ExitCode(ContainerRun.failureCode)
         }
@@ -133,7 +154,7 @@ struct RunCommand: ParsableCommand {
 
     // MARK: From options to a machine
 
-    private func options() throws(VirtualMachineError) -> RunOptions {
+    private func options(_ client: InteractiveRun?) throws(VirtualMachineError) -> RunOptions {
         var disks: [MachineConfiguration.Disk] = []
         for path in (image.map { [$0] } ?? []) + extraDisk {
             disks.append(MachineConfiguration.Disk(path: path, format: try DiskFormat(path: path), isPersistent: persistent))
@@ -149,7 +170,7 @@ struct RunCommand: ParsableCommand {
         options.accelerator = accel
         options.usesUEFI = firmware == .uefi
         options.qemu = qemu
-        (options.variables, options.variableFiles) = try variables()
+        (options.variables, options.variableFiles) = try variables(client)
         if let guestinfoFile {
             let read: @Sendable () -> [String: [UInt8]]? = {
                 guard let content = try? Files.read(guestinfoFile, limit: 16 << 20), let dump = try? VICDump(content) else { return nil }
@@ -184,7 +205,7 @@ struct RunCommand: ParsableCommand {
         throw VirtualMachineError("find tether.iso", "", "it is not at \(tried.first ?? "any known place"); run \"make iso\" or give --iso")
     }
 
-    private func variables() throws(VirtualMachineError) -> (values: [String: [UInt8]], files: [String: String]) {
+    private func variables(_ client: InteractiveRun?) throws(VirtualMachineError) -> (values: [String: [UInt8]], files: [String: String]) {
         var variables: [String: [UInt8]] = [:]
         var files: [String: String] = [:]
         if let config {
@@ -192,7 +213,10 @@ struct RunCommand: ParsableCommand {
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
                 throw VirtualMachineError(error.operation, error.object, error.errno.description)
             }
-            variables = vic ? try Self.vicKeys(content) : try ConfigurationDelivery.variables(content, encoding: configEncoding)
+            variables =
+                vic
+                ? try Self.vicKeys(content)
+                : try ConfigurationDelivery.variables(try client?.amend(content) ?? content, encoding: configEncoding)
         } else if !command.isEmpty {
             // In VIC's keys a user may have a name.
             guard let user = ContainerConfiguration.parseUser(vic ? "0:0" : self.user ?? "0:0") else {
@@ -203,7 +227,10 @@ struct RunCommand: ParsableCommand {
                 arguments: command, environment: env, terminal: terminal, directory: cwd ?? "/", uid: user.uid, gid: user.gid,
                 hostname: hostname ?? "container", isReadOnly: readOnly)
             let json = try configuration.json()
-            variables = vic ? try Self.vicKeys(json, user: self.user) : try ConfigurationDelivery.variables(json, encoding: configEncoding)
+            variables =
+                vic
+                ? try Self.vicKeys(json, user: self.user)
+                : try ConfigurationDelivery.variables(try client?.amend(json) ?? json, encoding: configEncoding)
         }
         for pair in guestinfo {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {

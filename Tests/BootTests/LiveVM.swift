@@ -34,7 +34,9 @@ final class LiveVM {
         for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
             Thread.sleep(forTimeInterval: 0.1)
         }
-        do { client = try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120) } catch {
+        do {
+            client = try retried { try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120) }
+        } catch {
             program.process.terminate()
             let vm = try VM.collect(program.finish(), scratch)
             throw LiveVMError(description: "\(error); \(vm.finished.errorText)\n\(vm.console.suffix(4000))")
@@ -115,6 +117,16 @@ final class LiveVM {
 
 /// Why a VM could not be looked at.
 struct LiveVMError: Error, CustomStringConvertible { let description: String }
+
+/// A socket is there a moment before someone listens on it.
+private func retried<Result>(_ connect: () throws -> Result) throws -> Result {
+    for _ in 0..<50 {
+        do { return try connect() } catch ControlClientError.system(let error) where error.errno.rawValue == ECONNREFUSED {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+    }
+    return try connect()
+}
 
 /// Expects a request to be refused with a code.
 func expectRefusal(

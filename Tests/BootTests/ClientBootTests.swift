@@ -1,0 +1,187 @@
+import CLinux
+import Foundation
+import Testing
+
+/// tetherctl as a client of the attach line: run -it, attach, exec and the others, and OpenSSH through tetherctl proxy.
+@Suite("Boot: clients of the attach line", .serialized) struct ClientBootTests {
+    /// A program with a terminal of its own.
+    private final class TerminalProgram {
+        let process = Process()
+        private let master: Int32
+        private let slave: Int32
+        private(set) var output: [UInt8] = []
+        private let before: termios
+
+        init(_ arguments: [String], rows: UInt16, columns: UInt16) throws {
+            master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
+            try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
+            slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
+            resize(master, rows, columns)
+            var settings = termios()
+            tcgetattr(slave, &settings)
+            before = settings
+            let terminal = FileHandle(fileDescriptor: slave, closeOnDealloc: false)
+            // setsid gives the program the terminal as its own, so that changes of its size are told.
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/setsid")
+            process.arguments = ["--ctty", "--wait"] + arguments
+            (process.standardInput, process.standardOutput, process.standardError) = (terminal, terminal, terminal)
+            try process.run()
+        }
+
+        deinit {
+            if process.isRunning { kill(process.processIdentifier, SIGTERM) }
+            close(master)
+            close(slave)
+        }
+
+        func resize(_ descriptor: Int32? = nil, _ rows: UInt16, _ columns: UInt16) {
+            var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+            ioctl(descriptor ?? master, UInt(TIOCSWINSZ), &size)
+        }
+
+        func type(_ text: String) { _ = text.withCString { write(master, $0, strlen($0)) } }
+
+        var text: String { String(decoding: output, as: UTF8.self) }
+
+        /// Reads until the output has `text`.
+        func wait(for part: String, seconds: Double = 120) throws {
+            let end = Date(timeIntervalSinceNow: seconds)
+            while !text.contains(part) {
+                try #require(Date() < end, "no \(part) in: \(text)")
+                var watched = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
+                guard poll(&watched, 1, 200) > 0 else { continue }
+                var bytes = [UInt8](repeating: 0, count: 4096)
+                let count = read(master, &bytes, bytes.count)
+                if count > 0 { output += bytes[..<count] }
+            }
+        }
+
+        /// Waits for the program's end.
+        func finish(seconds: Double = 60) throws -> Int32 {
+            let end = Date(timeIntervalSinceNow: seconds)
+            while process.isRunning {
+                try #require(Date() < end, "it does not end: \(text)")
+                var watched = pollfd(fd: master, events: Int16(POLLIN), revents: 0)
+                var bytes = [UInt8](repeating: 0, count: 4096)
+                if poll(&watched, 1, 100) > 0 {
+                    let count = read(master, &bytes, bytes.count)
+                    if count > 0 { output += bytes[..<count] }
+                }
+            }
+            return process.terminationStatus
+        }
+
+        /// The terminal is as it was.
+        var isRestored: Bool {
+            var settings = termios()
+            tcgetattr(slave, &settings)
+            return settings.c_lflag == before.c_lflag && settings.c_iflag == before.c_iflag && settings.c_oflag == before.c_oflag
+        }
+    }
+
+    private func arguments(_ options: [String]) throws -> [String] {
+        [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"), "--timeout", "300"]
+            + options
+    }
+
+    @Test("run -it gives the container this terminal: its size, its keys, its changes; the exit status is the container's")
+    func runInteractive() throws {
+        let script = "stty size; read line; echo \"<$line>\"; trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.2; done"
+        let program = try TerminalProgram(try arguments(["-it", "--", "sh", "-c", script]), rows: 33, columns: 111)
+        try program.wait(for: "33 111")
+        program.type("héllo\r")
+        try program.wait(for: "<héllo>")
+        try program.wait(for: "ready")
+        program.resize(24, 80)
+        try program.wait(for: "24 80")
+        #expect(try program.finish() == 7)
+        #expect(program.isRestored, "the terminal is left as it was")
+    }
+
+    @Test("in run -it, Ctrl-C is the container's")
+    func interrupt() throws {
+        let script = "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.2; done"
+        let program = try TerminalProgram(try arguments(["-it", "--", "sh", "-c", script]), rows: 24, columns: 80)
+        try program.wait(for: "ready")
+        program.type("\u{3}")
+        try program.wait(for: "caught")
+        #expect(try program.finish() == 3)
+    }
+
+    @Test("run -i passes on standard input and its end; streams stay apart, and nothing is lost")
+    func runInput() throws {
+        var state: UInt64 = 1
+        let input = Data((0..<300_000).map { _ -> UInt8 in
+            state = state &* 6_364_136_223_846_793_005 &+ 1
+            return UInt8(truncatingIfNeeded: state >> 40)
+        })
+        let finished = try run(try arguments(["-i", "--", "sh", "-c", "echo first >&2; cat; echo last >&2; exit 5"]), input: input)
+        #expect(finished.status == 5)
+        #expect(finished.stdout == input, "\(finished.stdout.count) of \(input.count) bytes")
+        #expect(finished.errorText == "first\nlast\n")
+    }
+
+    @Test("attach, exec, ps, signal, stats and stop over the VM's line, and OpenSSH through proxy")
+    func commands() throws {
+        let scratch = try Scratch()
+        let key = scratch.file("key")
+        try #require(try run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key]).status == 0)
+        let line = try String(contentsOfFile: key + ".pub", encoding: .utf8).trimmingCharacters(in: .newlines)
+        let script = "trap 'echo hup' HUP; trap 'echo bye; exit 9' TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
+        let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authorizedKeys": [line]]] }
+        let data = try JSONSerialization.data(withJSONObject: config)
+        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
+        defer { if vm.process.isRunning { vm.process.terminate() } }
+        let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
+        for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
+        let tetherctl = try Build.path("tetherctl")
+        func client(_ command: String, _ options: [String] = [], _ rest: [String] = []) -> [String] {
+            ["timeout", "60", tetherctl, command, "--identity", key, "--host-key", keys] + options + [socket] + rest
+        }
+
+        let list = try run(client("ps"))
+        #expect(list.status == 0 && list.text.hasPrefix("ID ") && list.text.contains(" primary  running "), "\(list.text)\(list.errorText)")
+
+        let exec = try run(client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", "pwd; echo \"$A\"; cat; echo err >&2; exit 4"]), input: Data("in".utf8))
+        #expect(exec.status == 4 && exec.text == "/tmp\n1 2\nin" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
+        let missing = try run(client("exec", [], ["--", "/no/such/program"]))
+        #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
+
+        let wrong = try run(["timeout", "60", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
+        #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")
+
+        let stats = try run(client("stats"))
+        #expect(stats.status == 0 && (try JSONSerialization.jsonObject(with: stats.stdout)) is [String: Any])
+
+        // OpenSSH, by the command that the manual has.
+        let known = try String(contentsOfFile: keys, encoding: .utf8).split(separator: "\n").map { "container \($0)\n" }.joined()
+        try scratch.write("known_hosts", Data(known.utf8))
+        let ssh = try run([
+            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o", "BatchMode=yes",
+            "-o", "ProxyCommand=\(tetherctl) proxy \(socket)", "container", "echo from $0; exit 6",
+        ])
+        #expect(ssh.status == 6 && ssh.text.hasPrefix("from "), "\(ssh.text)\(ssh.errorText)")
+
+        // A client that follows from the beginning to the end.
+        let follower = Process()
+        let output = Foundation.Pipe()
+        follower.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        follower.arguments = client("attach", ["--from", "oldest", "--no-stdin"])
+        follower.standardOutput = output
+        try follower.run()
+        var text = ""
+        while !text.contains("line 3\n") { text += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
+        // A signal to the client is one to the process.
+        kill(follower.processIdentifier, SIGTERM)
+        while true {
+            let more = output.fileHandleForReading.availableData
+            if more.isEmpty { break }
+            text += String(decoding: more, as: UTF8.self)
+        }
+        follower.waitUntilExit()
+        #expect(text.hasPrefix("line 1\nline 2\n") && text.hasSuffix("bye\n"), "\(text)")
+        #expect(follower.terminationStatus == 9)
+        let finished = try vm.finish()
+        #expect(finished.status == 9, "\(finished.errorText)")
+    }
+}
