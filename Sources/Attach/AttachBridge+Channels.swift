@@ -283,9 +283,8 @@ extension StreamStart {
         case "oldest": self = .oldest
         case "none": self = .none
         default:
-            guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let offset = UInt64(text) else {
-                return nil
-            }
+            let isDecimal = text.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+            guard isDecimal, let offset = UInt64(text) else { return nil }
             self = .offset(offset)
         }
     }

@@ -240,7 +240,9 @@ public final class AttachBridge {
     }
 
     /// Whether something of a session is still on its way to the client.
-    public var isServing: Bool { channels.contains { !$0.pending.isEmpty || $0.phase == .finishing } || client?.connection.hasPayload == true }
+    public var isServing: Bool {
+        channels.contains { !$0.pending.isEmpty || $0.phase == .finishing } || client?.connection.hasPayload == true
+    }
 
     // MARK: The list of sessions
 

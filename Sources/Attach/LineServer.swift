@@ -79,6 +79,12 @@ public final class LineServer {
         }
     }
 
+    /// The beginning of a packet has come, and not its end.
+    public var isInsidePacket: Bool {
+        if case .connected(let server) = state { return server.isInsidePacket }
+        return false
+    }
+
     private func take(_ decision: HandshakeResponder.Decision, _ now: Int64) {
         switch decision {
         case .nothing: break
@@ -127,8 +133,8 @@ public final class LineServer {
             switch event {
             case .authenticated(let login):
                 let isVIC = login.user == VICDialect.user && login.key == nil
-                configuration.log(
-                    "\(login.user) logged in by \(login.method)\(login.key.map { ", key " + $0.key.fingerprint } ?? "") from \(server.peerSoftware)")
+                let key = login.key.map { ", key " + $0.key.fingerprint } ?? ""
+                configuration.log("\(login.user) logged in by \(login.method)\(key) from \(server.peerSoftware)")
                 bridge.begin(server, isVIC: isVIC, software: server.peerSoftware)
             case .connection(let event): bridge.take(event)
             case .ended(let error):

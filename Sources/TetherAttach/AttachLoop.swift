@@ -16,11 +16,15 @@ final class AttachLoop {
     private var chunk = [UInt8](repeating: 0, count: 4096)
     private var losses: SerialPort.Losses?
     private var lossesDue: Int64 = 0
+    /// When the line is read again: bytes of an unfinished packet are left to gather for a moment.
+    private var readAfter: Int64 = 0
     private var received: UInt64 = 0
     private var sent: UInt64 = 0
     /// When the last words have to be out, once there are such.
     private var farewell: Int64?
 
+    /// A UART gives a few bytes at a time, and each time that the server wakes costs more than all that it does with them.
+    private static let gathering: Int64 = 1_000_000
     private static let farewellTime: Int64 = 10_000_000_000
     /// How often the line's losses are looked at.
     private static let lossesInterval: Int64 = 5_000_000_000
@@ -77,7 +81,8 @@ final class AttachLoop {
     private func wait(_ now: Int64) throws(SyscallError) -> (line: Int32, socket: Int32) {
         var lineEvents: Int32 = 0
         var socketEvents: Int32 = 0
-        if !bridge.isCongested { lineEvents |= POLLIN }
+        let isGathering = readAfter > now
+        if !bridge.isCongested && !isGathering { lineEvents |= POLLIN }
         if server.pendingOutput > 0 { lineEvents |= POLLOUT }
         if bridge.closingCause == nil { socketEvents |= POLLIN }
         if bridge.pendingControl > 0 { socketEvents |= POLLOUT }
@@ -86,6 +91,7 @@ final class AttachLoop {
             pollfd(fd: socketEvents == 0 ? -1 : socket.rawValue, events: Int16(truncatingIfNeeded: socketEvents), revents: 0)
         )
         var next = server.nextDeadline ?? .max
+        if isGathering { next = min(next, readAfter) }
         // That the UART is empty, no event tells.
         if farewell != nil { next = min(next, now &+ 10_000_000) }
         let timeout = next == .max ? -1 : Deadline(nanoseconds: next).pollTimeout
@@ -140,6 +146,7 @@ final class AttachLoop {
         let now = Clock.monotonic()
         buffer.withUnsafeBytes { server.receive(UnsafeRawBufferPointer(rebasing: $0[..<count]), now: now) }
         chunk = buffer
+        readAfter = server.isInsidePacket ? now &+ AttachLoop.gathering : 0
         if now >= lossesDue {
             lossesDue = now &+ AttachLoop.lossesInterval
             checkLosses()
