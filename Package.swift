@@ -51,6 +51,7 @@ let guestTargets: [Target] = [
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "LineHandshake", swiftSettings: guest),
     .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
+    .target(name: "VIC", dependencies: ["CNettle", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
@@ -65,7 +66,7 @@ let guestTargets: [Target] = [
         name: "Tether",
         dependencies: [
             "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
-            "Storage", "SessionLog", "Control",
+            "Storage", "SessionLog", "Control", "VIC",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
@@ -120,8 +121,9 @@ let hostTargets: [Target] = [
     .executableTarget(
         name: "tetherctl",
         dependencies: [
-            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog", "DiskImage", "ContainerSpec",
-            "GuestInfo", "GuestInfoHost", "Linux", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            "VirtualMachine", "AttachClient", "SSH", "Concentrator", "LineEndpoint", "CHostProcess", "SessionReplay", "SessionLog",
+            "DiskImage", "ContainerSpec", "GuestInfo", "GuestInfoHost", "Linux", "CLinux", "VIC",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
 ]
@@ -141,6 +143,7 @@ let testTargets: [Target] = [
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(
         name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
+    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
@@ -164,15 +167,20 @@ let testTargets: [Target] = [
         swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
-    .testTarget(name: "TetherTests", dependencies: ["Tether", "SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
-    .testTarget(name: "BootTests", dependencies: ["CLinux", "Control", "ControlClient", "Linux", "SessionLog", "SessionReplay"], swiftSettings: common),
+    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
+        swiftSettings: common),
+    .testTarget(
+        name: "BootTests",
+        dependencies: ["CLinux", "ContainerSpec", "Control", "ControlClient", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH", "VIC"],
+        swiftSettings: common),
 ]
 
 /// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
-    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSHConnection", ["SSH"]),
-    ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
+    ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
+    ("FuzzSSHConnection", ["SSH"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
+    ("FuzzVIC", ["VIC", "ContainerSpec"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],

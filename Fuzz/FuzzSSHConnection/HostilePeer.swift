@@ -148,7 +148,9 @@ struct HostilePeer {
             let data = [UInt8](repeating: 5, count: payload.count * 30)
             let taken = number == 205 ? connection.send(data: data[...], on: id) : connection.sendExtended(data: data[...], on: id)
             precondition(taken <= room, "more was taken than there was room for")
-        case 207: connection.grant(id, bytes: payload.count)
+        case 207:
+            connection.grant(id, bytes: payload.count)
+            channels[index].receiveWindow += payload.count
         case 208: connection.sendEOF(id)
         case 209:
             connection.close(id)
@@ -188,7 +190,7 @@ struct HostilePeer {
         guard candidates.count == 1, let index = candidates.first else { return }
         precondition(!channels[index].isClosed, "something follows CLOSE")
         switch number {
-        case 93: channels[index].receiveWindow += Int(reader.uint32())
+        case 93, 98: break
         case 94, 95:
             if number == 95 { _ = reader.uint32() }
             let count = reader.string().count
@@ -198,7 +200,6 @@ struct HostilePeer {
             precondition(channels[index].sendWindow >= 0, "more data than the window has room for")
         case 96: channels[index].isEnded = true
         case 97: channels[index].isClosed = true
-        case 98: break
         case 99, 100:
             channels[index].owed -= 1
             precondition(channels[index].owed >= 0, "a reply that nobody asked for")

@@ -10,6 +10,7 @@ public func fuzzOne(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let capture = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
     checkDecoder(capture, chunk: Int(start[0]) + 1)
     checkEncoder(capture, chunk: Int(start[0]) + 1)
+    checkVIC(capture, chunk: Int(start[0]) + 1)
     checkReaders(capture)
     return 0
 }
@@ -78,6 +79,48 @@ private func content(_ items: [CRIDecoder.Item]) -> [LogStream: [UInt8]] {
         content[record.stream, default: []] += record.endsLine ? record.bytes + [10] : record.bytes
     }
     return content.filter { !$0.value.isEmpty }
+}
+
+private func decodeVIC(_ pieces: [[UInt8]]) -> [CRIDecoder.Item] {
+    var decoder = VICLogDecoder()
+    var items: [CRIDecoder.Item] = []
+    for piece in pieces { decoder.decode(piece) { items.append($0) } }
+    decoder.finish { items.append($0) }
+    return items
+}
+
+/// VIC's format keeps the same promises, and accounts for every byte: those of a record, and those that are no part of one.
+private func checkVIC(_ capture: [UInt8], chunk: Int) {
+    let items = decodeVIC([capture])
+    precondition(items == decodeVIC(pieces(capture, chunk)), "the result depends on the chunks")
+    var end = 0
+    for item in items {
+        switch item {
+        case .skipped(let offset, let count):
+            precondition(count > 0 && Int(offset) == end, "skipped bytes out of place")
+            end += Int(count)
+        case .record(let record), .truncated(let record):
+            let size = record.bytes.count + (record.endsLine ? 1 : 0)
+            precondition(size <= VICLogRecord.maximumContent, "a record out of bounds")
+            end += VICLogRecord.headerLength + size
+        }
+    }
+    precondition(end == capture.count, "bytes are not accounted for")
+    var encoder = VICLogEncoder()
+    var log: [UInt8] = []
+    for (index, piece) in pieces(capture, chunk).enumerated() {
+        encoder.encode(.stderr, piece, at: Int64(index) * 999_999_937, into: &log)
+        if index % 3 == 2 { encoder.flushPartial(.stderr, into: &log) }
+        precondition(encoder.heldCount(.stderr) < VICLogRecord.maximumContent, "the encoder holds too much")
+    }
+    encoder.flushPartial(.stderr, into: &log)
+    precondition(content(decodeVIC([log])) == (capture.isEmpty ? [:] : [.stderr: capture]), "bytes were changed")
+    var detecting = LogDecoder()
+    var detected: [CRIDecoder.Item] = []
+    for piece in pieces(log, chunk) { detected += detecting.decode(piece) }
+    detected += detecting.finish()
+    precondition(detecting.format == .vic || capture.isEmpty, "the format is not known again")
+    precondition(content(detected) == (capture.isEmpty ? [:] : [.stderr: capture]), "bytes were changed by the detection")
 }
 
 /// The readers above the decoder only must not trap.

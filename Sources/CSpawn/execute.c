@@ -24,7 +24,7 @@ size_t cspawn_execute(const struct cspawn_process *process) {
         execve(process->path, argv, envp);
         return errno == ENOENT && exists(process->path);
     }
-    const char *name = process->argv[0];
+    const char *name = process->command ? process->command : process->argv[0];
     if (*name == 0) {
         errno = ENOENT;
         return 0;

@@ -31,7 +31,7 @@ final class ProcessPlan {
     ) throws(LaunchError) {
         self.process = process
         self.user = user
-        command = hook?.path ?? process.args.first ?? ""
+        command = hook?.path ?? process.executable ?? process.args.first ?? ""
         capabilities = Capabilities.make(process.capabilities)
         guard let capabilities else { throw LaunchError("allocate", "capabilities", "out of memory") }
         var plan = cspawn_process()
@@ -94,6 +94,7 @@ final class ProcessPlan {
             environment.append("HOME=" + home)
         }
         plan.argv = memory.strings(process.args)
+        plan.command = memory.string(process.executable)
         plan.envp = memory.strings(environment)
         let path = environment.last { $0.utf8.starts(with: "PATH=".utf8) }
         plan.search_path = memory.string(path.map { String($0.dropFirst(5)) } ?? ProcessPlan.defaultPath)

@@ -49,7 +49,7 @@ extension AttachSettings {
         waits = reader.bool("wait") ?? waits
         waitTimeoutSeconds = reader.integer("waitTimeoutSeconds", 0...86_400) ?? waitTimeoutSeconds
         compresses = reader.bool("compression") ?? compresses
-        if authorizedKeys.isEmpty && authentication == .publicKey && !allowsVIC {
+        if reader.value("authorizedKeys")?.asksForNothing ?? true, authentication == .publicKey, !allowsVIC {
             reader.report(.missing, "authorizedKeys", "required: no client could authenticate without one")
         }
         reader.refuseUnknown([
@@ -87,9 +87,7 @@ extension ObjectReader {
     /// The path of a serial line of the VM.
     func serialLine(_ name: String) -> String? {
         guard let device = absolutePath(name) else { return nil }
-        let parts = device.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        let isPlain = parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
-        if !isPlain || parts.count < 2 || !device.hasPrefix("/dev/") {
+        if !ControlSettings.isDevice(device) {
             report(.invalid, name, "expected a serial line such as \"/dev/ttyS0\", found \(quoted(device))")
         }
         return device

@@ -16,6 +16,17 @@ extension CapabilitySets {
         return sets
     }()
 
+    /// All that the kernel has, but inherited by no program that the user's own rights would not give them to: as root of a VM.
+    public static var all: CapabilitySets {
+        let last = min(max(cap_max_bits(), 0), 64)
+        let every = last == 64 ? UInt64.max : (1 << UInt64(last)) - 1
+        var sets = CapabilitySets()
+        sets.bounding = every
+        sets.permitted = every
+        sets.effective = every
+        return sets
+    }
+
     /// The sets that `process.capabilities` lists; one that is absent is empty.
     init(_ reader: ObjectReader) {
         self.init()

@@ -2,6 +2,8 @@
 public struct ContainerProcess: Equatable, Sendable {
     /// `args`: the command and its arguments; never empty, and the command is no empty string.
     public var args: [String]
+    /// What is executed, where that is not the first of ``args``. Looked for as that would be. A configuration in JSON cannot say it.
+    public var executable: String?
     /// `cwd`: an absolute path in the container.
     public var cwd = "/"
     /// `env`: entries of the form `NAME=value`.

@@ -109,7 +109,7 @@ extension ObjectReader {
 }
 
 /// Whether `text` has 1…`limit` bytes, all letters, digits, "-", "_" or ".", and begins with a letter or digit.
-func isPlainName(_ text: String, limit: Int) -> Bool {
+public func isPlainName(_ text: String, limit: Int) -> Bool {
     guard text.utf8.count <= limit, let first = text.utf8.first, first != UInt8(ascii: "-"), first != UInt8(ascii: "."),
         first != UInt8(ascii: "_")
     else { return false }

@@ -8,6 +8,8 @@ public struct KernelArguments: Equatable, Sendable {
     public private(set) var platform: Platform?
     /// `tether.debug`: diagnostics at level debug.
     public private(set) var debug = false
+    /// `tether.control`: a serial line on which the control protocol is served where the configuration names none.
+    public private(set) var control: ControlSettings?
     /// Options that begin with "tether." and mean nothing, or have a value that means nothing, as they stand: for a warning.
     public private(set) var notUnderstood: [String] = []
 
@@ -51,6 +53,9 @@ public struct KernelArguments: Equatable, Sendable {
         guard argument.name.hasPrefix("tether.") else { return }
         switch argument.name {
         case "tether.platform" where argument.value == "vmware": platform = .vmware
+        case "tether.control":
+            control = argument.value.flatMap { ControlSettings.isDevice($0) ? ControlSettings(device: $0) : nil }
+            if control == nil { notUnderstood.append(text(argument)) }
         case "tether.debug":
             // As the kernel's own boolean parameters: a bare name is yes.
             switch argument.value ?? "1" {

@@ -150,6 +150,12 @@ extension ResourceLimit {
         "RLIMIT_RTTIME",
     ]
 
+    /// The limit of a resource by its name in setrlimit(2); nil if there is none of that name.
+    public init?(_ type: String, soft: UInt64, hard: UInt64) {
+        guard let number = ResourceLimit.resources.firstIndex(of: type) else { return nil }
+        self.init(type: type, resource: Int32(clamping: number), soft: soft, hard: hard)
+    }
+
     /// nil where there is no list.
     static func list(_ process: ObjectReader) -> [ResourceLimit]? {
         guard let entries = process.objects("rlimits") else { return nil }

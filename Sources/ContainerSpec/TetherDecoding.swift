@@ -68,9 +68,7 @@ extension RootfsSettings {
 
 extension LogSettings {
     fileprivate mutating func decode(_ reader: ObjectReader) {
-        if let text = reader.string("format"), text != "cri" {
-            reader.report(.invalid, "format", "expected \"cri\", found \(quoted(text))")
-        }
+        format = reader.choice("format", [("cri", Format.cri), ("vic", .vic)]) ?? format
         partialFlushMilliseconds = reader.integer("partialFlushMilliseconds", 0...60_000) ?? partialFlushMilliseconds
         reader.refuseUnknown(["format", "partialFlushMilliseconds"])
     }
@@ -142,6 +140,13 @@ extension ControlSettings {
         reader.refuseUnknown(["device"])
         guard let device = reader.serialLine("device") else { return nil }
         return ControlSettings(device: device)
+    }
+
+    /// Whether a path leads to something below /dev.
+    static func isDevice(_ path: String) -> Bool {
+        let parts = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let isPlain = parts.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+        return isPlain && parts.count >= 2 && path.hasPrefix("/dev/")
     }
 }
 

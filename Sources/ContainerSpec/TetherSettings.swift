@@ -47,8 +47,10 @@ public struct RootfsSettings: Equatable, Sendable {
 /// `tether.log`: the session log.
 public struct LogSettings: Equatable, Sendable {
     public enum Format: Equatable, Sendable {
-        /// CRI log lines.
+        /// `"cri"`: CRI log lines.
         case cri
+        /// `"vic"`: records of output alone, as VIC's portlayer reads them.
+        case vic
     }
 
     public var format = Format.cri

@@ -19,10 +19,16 @@ public final class GuestInfoClient<Port: BackdoorPort> {
     /// - Returns: nil when it is absent: the host has none, or it is empty, or it is a mark that tools leave where they
     ///   cannot delete: `---` (cloud-init) or `<nil>` (VIC).
     public func get(_ key: String) throws(GuestInfoError) -> [UInt8]? {
+        guard let value = try exact(key), !Self.isAbsent(value) else { return nil }
+        return value
+    }
+
+    /// The value of `key` as it is, also where it is one that stands for none.
+    /// - Returns: nil when the host has no such key.
+    public func exact(_ key: String) throws(GuestInfoError) -> [UInt8]? {
         try checkKey(key, "info-get")
         switch try perform("info-get", key, []) {
-        case .success(let value):
-            return Self.isAbsent(value) ? nil : value
+        case .success(let value): return value
         case .failure(let message):
             if Self.isNoValue(message) { return nil }
             throw GuestInfoError("info-get", key, Self.cause(of: message))

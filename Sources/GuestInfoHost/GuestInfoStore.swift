@@ -8,6 +8,9 @@ public final class GuestInfoStore {
     /// Called after the guest has set a variable, with the key in lower case and the new value.
     public var onSet: ((String, [UInt8]) -> Void)?
 
+    /// Called before the guest gets a value: whoever changes variables from outside can do it then.
+    public var beforeGet: (() -> Void)?
+
     public init(_ values: [String: [UInt8]] = [:]) {
         for (key, value) in values { self[key] = value }
     }
@@ -35,7 +38,8 @@ public final class GuestInfoStore {
 
     /// `info-get`: only variables under "guestinfo." can be seen from the guest.
     func guestGet(_ key: String) -> [UInt8]? {
-        key.lowercased().hasPrefix("guestinfo.") ? self[key] : nil
+        beforeGet?()
+        return key.lowercased().hasPrefix("guestinfo.") ? self[key] : nil
     }
 
     /// `info-set`: a key with a '/' belongs to the host.

@@ -45,6 +45,8 @@ public struct Status: Sendable, Equatable {
     /// How the container ended; its own `id`, `startedAt` and `error` give way to the ones beside it.
     public var exit: ExitRecord?
     public var error: FailureReport?
+    /// What the configuration asks for and this version does not do: a few fixed words.
+    public var notHonoured: [String] = []
     /// The phases that are over, in order.
     public var timings: [Timing]
     /// Microseconds since PID 1's first instruction.
@@ -97,6 +99,12 @@ public struct Status: Sendable, Equatable {
                 writer.member("output", health.output)
             }
             writer.endObject()
+        }
+        if !notHonoured.isEmpty {
+            writer.key("notHonoured")
+            writer.beginArray()
+            for word in notHonoured { writer.string(word) }
+            writer.endArray()
         }
         writer.key("timings")
         writer.beginObject()

@@ -99,15 +99,7 @@ public enum CaptureKind: Sendable {
     /// The kind of a capture that begins with `bytes`.
     /// - Returns: nil while that cannot be told and more bytes may come.
     public static func detect(_ bytes: [UInt8], isAll: Bool) -> CaptureKind? {
-        var decoder = CRIDecoder()
-        var hasRecord = false
-        func look(_ item: CRIDecoder.Item) {
-            if case .skipped = item { return }
-            hasRecord = true
-        }
-        decoder.decode(bytes, look)
-        if isAll { decoder.finish(look) }
-        if hasRecord { return .sessionLog }
+        if LogFormat.detect(bytes, isAll: isAll) != nil { return .sessionLog }
         // A few lines must agree: a stray kernel message may stand in a session log too.
         let lines = bytes.split(separator: 10, omittingEmptySubsequences: true)
         let stamped = lines.reduce(0) { $0 + (ConsoleLine(Array($1)) == nil ? 0 : 1) }

@@ -30,6 +30,8 @@ public struct ReplayOptions: Sendable {
     public var boot: Int?
     /// Go on when the file grows, until the exit record.
     public var follow = false
+    /// How the container ended, for a log that does not say it itself.
+    public var exit: ExitRecord?
 
     public init() {}
 }
@@ -50,7 +52,7 @@ public struct Replay {
     private var output: OrderedOutput
     private let program: String
 
-    private var decoder = CRIDecoder()
+    private var decoder = LogDecoder()
     private var tracker = SessionTracker()
     private var timeLine = TimeLine()
     private var pacing: Pacing
@@ -139,15 +141,12 @@ public struct Replay {
     ) throws(OrderedOutput.Failure) -> ReplayResult {
         var chunk = beginning.isEmpty ? try read(&source) : beginning
         while !chunk.isEmpty {
-            var items: [CRIDecoder.Item] = []
-            decoder.decode(chunk) { items.append($0) }
-            for item in items { try take(item) }
+            for item in decoder.decode(chunk) { try take(item) }
             try output.flush()
             chunk = try read(&source)
         }
-        var rest: [CRIDecoder.Item] = []
-        decoder.finish { rest.append($0) }
-        for item in rest { try take(item) }
+        for item in decoder.finish() { try take(item) }
+        if decoder.format == .vic { tracker.end(withoutEvents: options.exit) }
         if case .asciicast = options.mode { try output.write(cast.finish(), to: output.stdout) }
         let result = try conclude()
         try output.flush()
@@ -236,10 +235,11 @@ public struct Replay {
                 if let exit = boot.exit {
                     try output.write(exit.report.utf8, to: output.stdout)
                 } else {
-                    try say("\(name)the exit record is missing: the capture is incomplete")
+                    try say(
+                        name + (boot.hasEvents ? "the exit record is missing: the capture is incomplete" : BootSummary.withoutEvents))
                 }
             case .play, .asciicast:
-                for defect in boot.defects { try say("\(name)\(defect)") }
+                for defect in boot.damage { try say("\(name)\(defect)") }
             }
         }
         result.isVerified = !result.boots.isEmpty && result.boots.allSatisfy { $0.defects.isEmpty }

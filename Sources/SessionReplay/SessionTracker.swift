@@ -11,6 +11,8 @@ public struct BootSummary: Sendable {
     public internal(set) var exitTime: Timestamp?
     /// The capture ends inside one of this boot's records.
     public internal(set) var isTruncated = false
+    /// Whether events tell of the boot's beginning and end: not in a log in VIC's format.
+    public internal(set) var hasEvents = true
     /// Bytes among this boot's records that belong to none.
     public internal(set) var skippedBytes: UInt64 = 0
 
@@ -31,6 +33,11 @@ public struct BootSummary: Sendable {
         }
     }
 
+    static let withoutEvents = "a log in VIC's format has no exit record: only the status in guestinfo says how the container ended"
+
+    /// As ``defects``, without what no capture in this format can have.
+    public var damage: [String] { hasEvents || exit != nil ? defects : defects.filter { $0 != BootSummary.withoutEvents } }
+
     private static func update(_ digest: inout StreamDigest, _ record: CRIRecord) {
         digest.update(record.bytes)
         if record.endsLine { withUnsafeBytes(of: UInt8(ascii: "\n")) { digest.update($0) } }
@@ -38,9 +45,11 @@ public struct BootSummary: Sendable {
 
     /// What is wrong with the capture of this boot, a sentence each; empty if every byte is there.
     public var defects: [String] {
-        var defects: [String] = []
-        if isTruncated { defects.append("the capture ends inside a record") }
-        guard let exit else { return defects + ["the exit record is missing: the capture is incomplete"] }
+        var defects = isTruncated ? ["the capture ends inside a record"] : []
+        guard let exit else {
+            let missing = hasEvents ? "the exit record is missing: the capture is incomplete" : BootSummary.withoutEvents
+            return defects + [missing]
+        }
         for (name, said, found) in [("stdout", exit.stdout, stdout), ("stderr", exit.stderr, stderr)] {
             guard let said else {
                 defects.append("the exit record does not know how much \(name) there was: tether crashed")
@@ -82,6 +91,15 @@ public struct SessionTracker: Sendable {
 
     /// Whether the last boot has ended with its exit record.
     public var hasEnded: Bool { boots.last?.exit != nil }
+
+    /// The log has no events: what there is of it is one boot, which ended as `exit` says.
+    public mutating func end(withoutEvents exit: ExitRecord?) {
+        openBoot()
+        updateLast {
+            $0.hasEvents = false
+            $0.exit = exit
+        }
+    }
 
     /// Takes in the next item.
     /// - Returns: its meaning; nil for a piece of an event that goes on. It belongs to the last of ``boots``.

@@ -22,6 +22,9 @@ final class Boot {
     private var log: SessionLogWriter?
     private var spec: ContainerSpec?
     private var runtime: Runtime?
+    /// nil where the configuration is not VIC's.
+    private var vic: VICDialect?
+    private var kernelControl: ControlSettings?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64) {
@@ -63,6 +66,7 @@ final class Boot {
         detachStandardDescriptors()
         let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
         if kernel.debug { diagnostics.level = .debug }
+        kernelControl = kernel.control
         for word in kernel.notUnderstood { diagnostics.warning("kernel argument not understood: \(word)") }
         diagnostics.info("tether \(Boot.version) on Linux \(String(cString: clinux_kernel_release()))")
         let stops = try mapped { () throws(SyscallError) in try StopRequests() }
@@ -88,17 +92,29 @@ final class Boot {
         status.enter(.config)
         let spec = try decodeConfiguration()
         if spec.tether.debug { diagnostics.level = .debug }
+        if let vic { diagnostics.debug("\(vic.fetched) of VIC's keys read") }
         status.id = spec.tether.id
+        log?.decide(spec.tether.log.format)
         log?.partialDelay = spec.tether.log.partialFlushMilliseconds &* 1_000_000
         clinux_release_free_memory()
         return spec
     }
 
     private func decodeConfiguration() throws(Failure) -> ContainerSpec {
+        var spec = try decodedConfiguration()
+        spec.tether.control = spec.tether.control ?? kernelControl
+        return spec
+    }
+
+    private func decodedConfiguration() throws(Failure) -> ContainerSpec {
         guard let host = status.host else {
             throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
         }
+        // Whose the configuration is does not change while the VM runs.
+        if let vic { return try vic.read() }
         guard let bytes = try host.decoded(Boot.configurationKey, limit: Boot.configurationLimit) else {
+            vic = try VICDialect.find(host, diagnostics, status)
+            if let vic { return try readVIC(vic) }
             throw Failure("read", Boot.configurationKey, "the host has no configuration for this VM")
         }
         var warnings: [SpecIssue] = []
@@ -108,6 +124,14 @@ final class Boot {
         }
         for warning in warnings { diagnostics.warning("configuration: \(warning.description)") }
         diagnostics.info("configuration of \(bytes.count) bytes: \(spec.tether.id)")
+        return spec
+    }
+
+    private func readVIC(_ vic: VICDialect) throws(Failure) -> ContainerSpec {
+        // Whatever else may go wrong: a reader of this log takes what is no output for some.
+        log?.decide(.vic)
+        let spec = try vic.read()
+        diagnostics.info("configuration of VIC: \(spec.tether.id)")
         return spec
     }
 
@@ -155,6 +179,7 @@ final class Boot {
     /// launching, running, stopping, exited.
     private func runContainer(_ spec: ContainerSpec, _ modules: ModuleLoader, _ stops: StopRequests) throws(Failure) -> Never {
         guard let log else { throw Failure("write", "session log", "the port is not open") }
+        try vic?.prepare()
         let groups = try makeGroups(spec)
         let runtime = try mapped { () throws(SyscallError) in
             try Runtime(
@@ -162,6 +187,7 @@ final class Boot {
             ) { () throws(Failure) in try self.decodeConfiguration() }
         }
         self.runtime = runtime
+        if let vic, let reporter = status.vic { runtime.vic = VICSessions(runtime, vic, reporter) }
         switch try mapped({ () throws(SyscallError) in try runtime.run() }) {
         case .failed(let failure): throw failure
         case .ended(let record):

@@ -200,12 +200,14 @@ final class Exec: EventHandler, SessionOwner {
             session.fail(
                 RequestFailure(
                     .launchFailed, exitCode: error.exitCode, operation: error.operation, object: error.object, cause: error.cause))
+            runtime.vic?.failed(session)
             over()
         case .started(let process):
             self.launch = nil
             running = process
             session.begin(process)
             if purpose == .client {
+                runtime.vic?.started(session)
                 runtime.log.event(
                     .execStart(
                         id: runtime.spec.tether.id, session: session.id, pid: process.processID,
@@ -241,6 +243,7 @@ final class Exec: EventHandler, SessionOwner {
         if purpose == .client, let result = session.result {
             runtime.log.event(.execDie(id: runtime.spec.tether.id, ExitRecord(result)))
         }
+        runtime.vic?.ended(session)
         session.finish()
         over()
     }

@@ -40,6 +40,20 @@ final class HostStore {
     /// - Returns: nil when the host has none, or does not say.
     func value(_ key: String) -> [UInt8]? { (try? client.get(key)) ?? nil }
 
+    /// Runs `body`, which reads several values by ``exact(_:)``, over one channel.
+    func overOneChannel<Result>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        client.rpci.use = .held
+        defer {
+            client.rpci.use = .perRequest
+            client.rpci.close()
+        }
+        return try body()
+    }
+
+    /// Reads a value as it is, also where it is one that stands for none.
+    /// - Returns: nil when the host has none.
+    func exact(_ key: String) throws(GuestInfoError) -> [UInt8]? { try client.exact(key) }
+
     /// Reads a value and undoes its encoding.
     /// - Returns: nil when the host has none.
     func decoded(_ key: String, limit: Int) throws(Failure) -> [UInt8]? {

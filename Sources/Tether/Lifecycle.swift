@@ -204,6 +204,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
         state.stopSignal = spec.tether.stop.signal
         state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
+        state.logFormat = spec.tether.log.format
+        state.vicSession = runtime.status.vic?.session ?? ""
         state.save()
     }
 
@@ -343,6 +345,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
+        runtime.control.sessionsChanged()
         // Clients are told why there was no process.
         if case .failed(let failure) = outcome, session.result == nil {
             session.fail(

@@ -1,7 +1,9 @@
 import CCrash
 import CLinux
+import ContainerSpec
 import Linux
 import SessionLog
+import VIC
 
 /// What PID 1 does when it was started anew after it crashed: says so everywhere, stops the container, powers off.
 enum Recovery {
@@ -21,6 +23,10 @@ enum Recovery {
         status.id = state?.id
         status.startedAt = state?.startedAt
         status.host = HostStore.open(diagnostics)
+        if let host = status.host, let state, !state.vicSession.isEmpty {
+            let results = VICResults(id: state.vicSession, isExec: false)
+            status.vic = VICReporter(results, host: host, diagnostics: diagnostics, isStarted: state.startedAt != nil)
+        }
         let failure = FailureReport(phase: phase, operation: "run", object: "PID 1", cause: cause)
 
         if let state, state.processID > 0 {
@@ -33,6 +39,7 @@ enum Recovery {
             id: state?.id ?? "", exitCode: 125, startedAt: state?.startedAt, finishedAt: Timestamp(nanoseconds: Clock.realtime()),
             stdout: nil, stderr: nil, drain: .crash, error: failure)
         let log = try? SessionLogWriter(path: Boot.sessionLogPort)
+        log?.decide(state?.logFormat ?? .cri)
         // A record may be half written: the newline makes it garbage of its own, so that the next one is read whole.
         log?.endInterruptedRecord()
         Shutdown.finish(record, phase: .failed, log: log, status: status, diagnostics: diagnostics, logPatience: 10_000)

@@ -1,3 +1,4 @@
+import ContainerSpec
 import Linux
 import SessionLog
 
@@ -14,6 +15,10 @@ struct RecoveryState {
     var stopSignal = Signal.terminate
     /// How long after it SIGKILL follows, in milliseconds.
     var stopTimeout: Int64 = 10_000
+    /// The session log's.
+    var logFormat = LogSettings.Format.cri
+    /// The session of which VIC's portlayer wants to know; empty where there is none.
+    var vicSession = ""
 
     /// Replaces the file. A failure is no reason to stop: it only makes a later crash report poorer.
     func save() {
@@ -24,6 +29,8 @@ struct RecoveryState {
         fields.append(Int64(processID))
         fields.append(Int64(stopSignal.rawValue))
         fields.append(stopTimeout)
+        fields.append(logFormat == .vic)
+        fields.append(vicSession)
         do throws(SyscallError) {
             try Files.makeDirectories("/run/tether", mode: 0o700)
             try Files.replace(RecoveryState.path, with: fields.bytes)
@@ -36,10 +43,11 @@ struct RecoveryState {
         var fields = FieldDecoder(bytes)
         guard let id = fields.text(), let phase = fields.text(), let started = fields.number(), let process = fields.number(),
             let phase = Phase(rawValue: phase), let signal = fields.number().flatMap({ Signal(rawValue: Int32(clamping: $0)) }),
-            let timeout = fields.number()
+            let timeout = fields.number(), let isVIC = fields.flag(),
+            let vicSession = fields.text()
         else { return nil }
         return RecoveryState(
             id: id, phase: phase, startedAt: started == 0 ? nil : Timestamp(nanoseconds: started), processID: Int32(clamping: process),
-            stopSignal: signal, stopTimeout: timeout)
+            stopSignal: signal, stopTimeout: timeout, logFormat: isVIC ? .vic : .cri, vicSession: vicSession)
     }
 }

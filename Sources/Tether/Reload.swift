@@ -26,6 +26,7 @@ extension Runtime {
             lifecycle.configurationChanged()
             if new.tether.healthCheck != old.tether.healthCheck && lifecycle.isRunning { health.containerStarted() }
             diagnostics.info("configuration read anew")
+            vic?.take()
             return nil
         } catch {
             diagnostics.error("configuration not read anew: \(error.description)")
@@ -43,6 +44,7 @@ extension Runtime {
         keep(new.tether.rootfs != old.tether.rootfs, "tether.rootfs")
         keep(new.tether.control != old.tether.control, "tether.control")
         keep(new.tether.attach != old.tether.attach, "tether.attach")
+        keep(new.tether.log.format != old.tether.log.format, "tether.log.format")
         keep(new.tether.memoryReserveKiB != old.tether.memoryReserveKiB, "tether.memoryReserveKiB")
         keep(new.tether.sessions.ringKiB != old.tether.sessions.ringKiB, "tether.sessions.ringKiB")
         // The kernel takes further programs, but only to forbid more.
@@ -50,6 +52,7 @@ extension Runtime {
         new.tether.rootfs = old.tether.rootfs
         new.tether.control = old.tether.control
         new.tether.attach = old.tether.attach
+        new.tether.log.format = old.tether.log.format
         new.tether.memoryReserveKiB = old.tether.memoryReserveKiB
         new.tether.sessions.ringKiB = old.tether.sessions.ringKiB
         new.resources.devices = old.resources.devices

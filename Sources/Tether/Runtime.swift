@@ -32,6 +32,8 @@ final class Runtime: EventHandler {
     private(set) lazy var health = HealthChecks(self)
     private(set) lazy var freezer = Freezer(self)
     private(set) lazy var control = ControlServer(self)
+    /// nil where the configuration is not VIC's.
+    var vic: VICSessions?
 
     private var drivers: HardwareDrivers?
     private var driversWatch: EventLoop.Watch?
@@ -106,6 +108,7 @@ final class Runtime: EventHandler {
         execs.checkDeadlines(now)
         health.checkDeadlines(now)
         freezer.checkDeadlines(now)
+        vic?.checkDeadlines(now)
         control.turnEnded(now)
     }
 
@@ -113,6 +116,7 @@ final class Runtime: EventHandler {
         var next = log.nextDue.earlier(lifecycle.session.nextDeadline).earlier(lifecycle.nextDeadline)
         for exec in execs.all { next = next.earlier(exec.session.nextDeadline) }
         return next.earlier(execs.nextDeadline).earlier(health.nextDeadline).earlier(freezer.nextDeadline).earlier(control.nextDeadline)
+            .earlier(vic?.nextDeadline)
     }
 
     // MARK: Sessions
@@ -150,6 +154,7 @@ final class Runtime: EventHandler {
         clinux_release_free_memory()
         loadDrivers()
         health.containerStarted()
+        vic?.containerStarted()
         control.sessionsChanged()
     }
 

@@ -1,11 +1,17 @@
 import CLinux
+import ContainerSpec
 import Linux
 import SessionLog
 import Sessions
 
 /// The session log: records of the container's output and of its life, on their way to the log port.
 final class SessionLogWriter: OutputLog {
-    private var encoder = CRIEncoder()
+    /// nil while the configuration has not said it.
+    private(set) var format: LogSettings.Format?
+    /// Events that wait for that, with the time of each.
+    private var waiting: [(event: SessionEvent, time: Int64)] = []
+    private var cri = CRIEncoder()
+    private var vic = VICLogEncoder()
     private var digests = (stdout: StreamDigest(), stderr: StreamDigest())
     /// When the held-back line of a stream must go out, on the monotonic clock.
     private var partialDue: (stdout: Int64?, stderr: Int64?) = (nil, nil)
@@ -30,16 +36,32 @@ final class SessionLogWriter: OutputLog {
 
     func flush() { port.flush() }
 
+    /// Settles the format, and writes the events that waited for it. A second time changes nothing: one log has one format.
+    func decide(_ format: LogSettings.Format) {
+        if self.format != nil { return }
+        self.format = format
+        for item in waiting { write(item.event, at: item.time) }
+        waiting = []
+    }
+
     /// Takes in output that was just read.
     func output(_ stream: LogStream, _ bytes: UnsafeRawBufferPointer) {
         if stream == .stdout { digests.stdout.update(bytes) } else { digests.stderr.update(bytes) }
         let now = Clock.realtime()
-        port.append { encoder.encode(stream, bytes, at: now, into: &$0) }
+        port.append { log in
+            if format == .vic {
+                vic.encode(stream, bytes, at: now, into: &log)
+            } else {
+                cri.encode(stream, bytes, at: now, into: &log)
+            }
+        }
         // A line that grows keeps its time: else one that grows slowly but steadily would be held back for long.
         let before = stream == .stdout ? partialDue.stdout : partialDue.stderr
-        let due = encoder.hasPartial(stream) ? before ?? Clock.monotonic() &+ partialDelay : nil
+        let due = hasPartial(stream) ? before ?? Clock.monotonic() &+ partialDelay : nil
         if stream == .stdout { partialDue.stdout = due } else { partialDue.stderr = due }
     }
+
+    private func hasPartial(_ stream: LogStream) -> Bool { format == .vic ? vic.hasPartial(stream) : cri.hasPartial(stream) }
 
     /// When ``flushDue()`` has something to do next, on the monotonic clock. While the port is full there is no hurry.
     var nextDue: Int64? {
@@ -67,12 +89,14 @@ final class SessionLogWriter: OutputLog {
     }
 
     private func flushPartial(_ stream: LogStream) {
-        port.append { encoder.flushPartial(stream, into: &$0) }
+        port.append { log in
+            if format == .vic { vic.flushPartial(stream, into: &log) } else { cri.flushPartial(stream, into: &log) }
+        }
         if stream == .stdout { partialDue.stdout = nil } else { partialDue.stderr = nil }
     }
 
-    /// Ends a record that another writer may have left unfinished.
-    func endInterruptedRecord() { port.append { $0.append(UInt8(ascii: "\n")) } }
+    /// Ends a record that another writer may have left unfinished. In VIC's format nothing can, and nothing follows.
+    func endInterruptedRecord() { if format != .vic { port.append { $0.append(UInt8(ascii: "\n")) } } }
 
     /// Queued bytes from which no event is added but the last one. Output stops far earlier; events are made by clients, too.
     private static let eventMark = 1 << 20
@@ -84,7 +108,12 @@ final class SessionLogWriter: OutputLog {
             guard case .exit = event else { return lostEvents &+= 1 }
         }
         let now = Clock.realtime()
-        port.append { encoder.encode(event, at: now, into: &$0) }
+        if format == nil { waiting.append((event, now)) } else { write(event, at: now) }
+    }
+
+    /// VIC's format has no place for events: its readers take every byte for output.
+    private func write(_ event: SessionEvent, at time: Int64) {
+        if format == .cri { port.append { cri.encode(event, at: time, into: &$0) } }
     }
 
     /// Length and digest of a stream until now.

@@ -1,4 +1,5 @@
 import CLinux
+import ContainerSpec
 import Linux
 import SessionLog
 import Storage
@@ -20,6 +21,8 @@ enum Shutdown {
     ) -> Never {
         var record = record
         if let log {
+            // Where there was no configuration nothing has settled it.
+            log.decide(.cri)
             log.event(.exit(record))
             let lost = log.drain(quietMilliseconds: logPatience)
             if lost > 0 || log.failure != nil {

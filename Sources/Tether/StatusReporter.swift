@@ -21,6 +21,9 @@ final class StatusReporter {
     /// The container process is not started before a client attaches.
     var isWaiting = false
     var health: Status.Health?
+    var notHonoured: [String] = []
+    /// Tells VIC's portlayer, where it is that which configured the VM.
+    var vic: VICReporter?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
     init(started: Int64, diagnostics: Diagnostics) {
@@ -54,8 +57,11 @@ final class StatusReporter {
         last.exit = exit
         // A host that is busy (a snapshot, a migration) refuses for a moment; the client below retries each request, this
         // the whole of it, since nothing after it says how the container ended.
-        for _ in 0..<3 where write(last) { return true }
-        return false
+        var isTaken = false
+        for _ in 0..<3 where !isTaken { isTaken = write(last) }
+        // Last of all: to whoever watches it this is the end.
+        let isToldVIC = vic?.finish(exit) ?? true
+        return isTaken && isToldVIC
     }
 
     private func endPhase() {
@@ -70,9 +76,11 @@ final class StatusReporter {
     }
 
     private func status() -> Status {
-        Status(
-            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused,
-            isWaiting: isWaiting, health: health, timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
+        var status = Status(
+            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, isWaiting: isWaiting, health: health,
+            timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
+        status.notHonoured = notHonoured
+        return status
     }
 
     private func write(_ status: Status) -> Bool {

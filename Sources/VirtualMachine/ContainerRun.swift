@@ -18,6 +18,8 @@ public struct RunOptions: Sendable {
     public var variables: [String: [UInt8]] = [:]
     /// Files that hold the values of further variables, by full name. They are read anew each time that the guest asks.
     public var variableFiles: [String: String] = [:]
+    /// A file with further ones, which are taken over whenever it has changed.
+    public var variablesFile: VariablesFile?
     /// Whether captures and status stay behind.
     public var isKept = false
     /// Where the run's files go; nil for a new directory under TMPDIR.
@@ -94,11 +96,18 @@ public struct ContainerRun {
             if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
+        if let file = options.variablesFile {
+            let change = file.follow()
+            for (key, value) in change() { store[key] = value }
+            store.beforeGet = { [unowned store] in for (key, value) in change() { store[key] = value } }
+        }
         let outcome = try start(directory, store, signals: signalInput)
         let status = store[RunOptions.statusKey]
         if options.isKept {
             if let status { try directory.write(status, to: "status.json") }
-            log.notice("console.log, session.log, status.json, config.json and qemu.log are in \(directory.path)")
+            let lines = store.all.map { VMXLine.text($0.key, $0.value) + "\n" }.joined()
+            try directory.write(Array(lines.utf8), to: "guestinfo.vmx")
+            log.notice("console.log, session.log, status.json, guestinfo.vmx and qemu.log are in \(directory.path)")
         }
         return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }
@@ -218,7 +227,9 @@ public struct ContainerRun {
         if report.drain == .deadline {
             log.warning("the container's output was cut off: something held its streams and did not stop writing")
         }
-        if !isRecord { log.warning("the session log has no exit record; this is the exit code of the status in guestinfo") }
+        if !isRecord && outcome.session.hasEvents {
+            log.warning("the session log has no exit record; this is the exit code of the status in guestinfo")
+        }
         // A container that never ran has no streams, and a status that reports a failure may not count them.
         if !isRecord, report.stdout == nil, report.stderr == nil { return code }
         let differences = outcome.session.differences(from: report)

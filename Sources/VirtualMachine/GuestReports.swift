@@ -3,7 +3,7 @@ import SessionReplay
 
 /// What has come out of the session log so far: the exact bytes of both streams, and the exit record.
 struct SessionReader {
-    private var decoder = CRIDecoder()
+    private var decoder = LogDecoder()
     private var tracker = SessionTracker()
     /// Bytes that were no part of any record.
     private(set) var skipped: UInt64 = 0
@@ -13,22 +13,21 @@ struct SessionReader {
     /// Takes in the next bytes of the log.
     /// - Returns: what they add to the container's standard output and standard error.
     mutating func read(_ bytes: ArraySlice<UInt8>) -> (stdout: [UInt8], stderr: [UInt8]) {
-        var items: [CRIDecoder.Item] = []
-        bytes.withUnsafeBytes { decoder.decode($0) { items.append($0) } }
-        return take(items)
+        take(decoder.decode(bytes))
     }
 
     /// As ``read(_:)``, for what is left when the log has ended.
     mutating func finish() -> (stdout: [UInt8], stderr: [UInt8]) {
-        var items: [CRIDecoder.Item] = []
-        decoder.finish { items.append($0) }
-        return take(items)
+        take(decoder.finish())
     }
 
     /// The boot that ended; until one has, the one that runs. A VM of ours boots once.
     private var boot: BootSummary? { tracker.boots.last { $0.exit != nil } ?? tracker.boots.last }
 
     var exit: ExitRecord? { boot?.exit }
+
+    /// Whether the log has an exit record where it is whole: one in VIC's format has none.
+    var hasEvents: Bool { decoder.format != .vic }
 
     /// Length and digest of each stream as it arrived.
     var totals: (stdout: StreamTotal, stderr: StreamTotal) { (boot?.stdout ?? .empty, boot?.stderr ?? .empty) }

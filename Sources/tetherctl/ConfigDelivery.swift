@@ -42,18 +42,7 @@ struct ConfigDelivery: Equatable {
 
     /// Lines for a .vmx file, in which "|" and two hexadecimal digits stand for a byte.
     var vmxLines: [String] {
-        variables.map { key, value in
-            var text: [UInt8] = []
-            for byte in value {
-                if byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "#") || byte == UInt8(ascii: "|") {
-                    let digits = String(byte, radix: 16, uppercase: true)
-                    text.append(contentsOf: ((digits.utf8.count == 1 ? "|0" : "|") + digits).utf8)
-                } else {
-                    text.append(byte)
-                }
-            }
-            return "\(key) = \"\(Self.text(text))\""
-        }
+        variables.map { VMXLine.text($0.key, $0.value) }
     }
 
     /// The words of the `govc` command that sets the variables.

@@ -52,6 +52,12 @@ struct ReplayCommand: ParsableCommand {
     @Flag(help: "Print the exit record instead of the output.")
     var exitRecord = false
 
+    @Option(
+        help: ArgumentHelp(
+            "How the container ended, for a log in VIC's format, which does not say it: the value of guestinfo.tether.status.",
+            valueName: "file"))
+    var status: String?
+
     @Flag(help: "Exit with the container's exit code, or with 125 if the capture does not have it.")
     var exitStatus = false
 
@@ -95,6 +101,7 @@ struct ReplayCommand: ParsableCommand {
 
         let result: ReplayResult
         do throws(ReplayError) {
+            if let status { options.exit = try Self.exit(status) }
             var source = try CaptureSource(path: capture)
             var replay = Replay(options, stdout: STDOUT_FILENO, stderr: STDERR_FILENO)
             result = try replay.run(&source)
@@ -106,5 +113,17 @@ struct ReplayCommand: ParsableCommand {
         if verify, !result.isVerified, !result.readerGone { throw ExitCode(1) }
         if exitStatus, !result.readerGone { throw ExitCode(result.boots.last?.exit.map { Int32($0.exitCode) } ?? 125) }
         if exitRecord, !result.readerGone, result.boots.last?.exit == nil { throw ExitCode(1) }
+    }
+
+    private static func exit(_ path: String) throws(ReplayError) -> ExitRecord {
+        let text: [UInt8]
+        do throws(SyscallError) { text = try Files.read(path) } catch {
+            throw ReplayError(operation: error.operation, object: error.object, cause: error.errno.description)
+        }
+        guard let report = StatusReport(json: text) else { throw ReplayError(operation: "read", object: path, cause: "it is no status") }
+        guard report.isFinal, let exit = report.exit else {
+            throw ReplayError(operation: "read", object: path, cause: "the container has not ended (phase \(report.phase.rawValue))")
+        }
+        return exit
     }
 }

@@ -1,9 +1,11 @@
 import ArgumentParser
 import AttachClient
+import ContainerSpec
 import Foundation
 import GuestInfoHost
 import Linux
 import Logging
+import VIC
 import VirtualMachine
 
 struct RunCommand: ParsableCommand {
@@ -31,6 +33,8 @@ struct RunCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("An OCI config.json, delivered as it is; \"-\" is standard input.", valueName: "path"))
     var config: String?
+    @Flag(help: "Deliver it in VIC's keys, as VIC's portlayer would, and not in tether's own.")
+    var vic = false
     @Option(help: "How the configuration is written: plain, base64 or gzip+base64. (default: plain up to 48 KiB)")
     var configEncoding: ValueEncoding?
     @Flag(name: [.short, .long], help: "Pass on standard input.")
@@ -71,6 +75,11 @@ struct RunCommand: ParsableCommand {
             time that the guest reads it, and can be changed while the VM runs.
             """, valueName: "key=value"))
     var guestinfo: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "A file with further ones, as key=value or as in a .vmx file. Read again when it changes while the VM runs.", valueName: "path")
+    )
+    var guestinfoFile: String?
 
     @Option(help: ArgumentHelp("Stop the container after this time. 0: never.", valueName: "seconds"))
     var timeout: UInt32 = 0
@@ -104,9 +113,11 @@ struct RunCommand: ParsableCommand {
                     "--env, --cwd, --user, --hostname and --read-only belong to a command; put them into the configuration")
             }
         }
+        if vic, interactive || tty { throw ValidationError("--vic excludes -i and -t: VIC's keys have no place for the client's key") }
+        if vic, configEncoding != nil { throw ValidationError("--vic and --config-encoding exclude each other") }
         if kernel == nil, initrd != nil || append != nil { throw ValidationError("--initrd and --append need --kernel") }
         if kernel != nil, iso != nil { throw ValidationError("--kernel and --iso exclude each other") }
-        if config == nil, command.isEmpty, kernel == nil, !guestinfo.contains(where: { !$0.isEmpty }) {
+        if config == nil, command.isEmpty, kernel == nil, guestinfoFile == nil, !guestinfo.contains(where: { !$0.isEmpty }) {
             throw ValidationError("give a command after \"--\" or an OCI configuration with --config")
         }
         if interactive || tty, config == nil, command.isEmpty { throw ValidationError("-i and -t need a command or --config") }
@@ -160,6 +171,14 @@ struct RunCommand: ParsableCommand {
         options.usesUEFI = firmware == .uefi
         options.qemu = qemu
         (options.variables, options.variableFiles) = try variables(client)
+        if let guestinfoFile {
+            let read: @Sendable () -> [String: [UInt8]]? = {
+                guard let content = try? Files.read(guestinfoFile, limit: 16 << 20), let dump = try? VICDump(content) else { return nil }
+                return dump.values.mapValues { Array($0.utf8) }
+            }
+            if read() == nil { throw VirtualMachineError("read --guestinfo-file", guestinfoFile, "it cannot be read") }
+            options.variablesFile = VariablesFile(path: guestinfoFile, read: read)
+        }
         options.isKept = keep || keepIn != nil
         options.directory = keepIn
         options.timeoutSeconds = timeout
@@ -194,17 +213,21 @@ struct RunCommand: ParsableCommand {
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
                 throw VirtualMachineError(error.operation, error.object, error.errno.description)
             }
-            variables = try ConfigurationDelivery.variables(try client?.amend(content) ?? content, encoding: configEncoding)
+            let amended = try client?.amend(content) ?? content
+            variables = vic ? try Self.vicKeys(amended) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         } else if !command.isEmpty {
-            guard let user = ContainerConfiguration.parseUser(user ?? "0:0") else {
-                throw VirtualMachineError("read --user", user ?? "", "it is no uid or uid:gid in numbers")
+            // In VIC's keys a user may have a name.
+            guard let user = ContainerConfiguration.parseUser(vic ? "0:0" : self.user ?? "0:0") else {
+                throw VirtualMachineError("read --user", self.user ?? "", "it is no uid or uid:gid in numbers")
             }
             let terminal = ProcessInfo.processInfo.environment["TERM"].flatMap { $0.isEmpty ? nil : $0 }
             let configuration = ContainerConfiguration(
                 arguments: command, environment: env, terminal: terminal, directory: cwd ?? "/", uid: user.uid, gid: user.gid,
                 hostname: hostname ?? "container", isReadOnly: readOnly)
             let json = try configuration.json()
-            variables = try ConfigurationDelivery.variables(try client?.amend(json) ?? json, encoding: configEncoding)
+            let amended = try client?.amend(json) ?? json
+            variables =
+                vic ? try Self.vicKeys(amended, user: self.user) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         }
         for pair in guestinfo {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {
@@ -222,6 +245,22 @@ struct RunCommand: ParsableCommand {
             }
         }
         return (variables, files)
+    }
+
+    /// The variables that deliver a configuration as VIC does.
+    /// - Parameter user: in the place of the configuration's.
+    private static func vicKeys(_ json: [UInt8], user: String? = nil) throws(VirtualMachineError) -> [String: [UInt8]] {
+        var omitted: [String] = []
+        let keys: [VICKeyValue]
+        do throws(SpecError) {
+            var spec = try ContainerSpec.decode(json)
+            if let user { spec.process.user.username = user }
+            keys = try VICExecutorConfig(spec, omitted: &omitted).keyValues()
+        } catch {
+            throw VirtualMachineError("express", "the configuration in VIC's keys", error.description)
+        }
+        if let first = omitted.first { throw VirtualMachineError("express", "\(first) in VIC's keys", "they have no place for it") }
+        return Dictionary(keys.map { ($0.key, Array($0.value.utf8)) }) { $1 }
     }
 
     private static func randomUUID() -> [UInt8] { withUnsafeBytes(of: UUID().uuid) { Array($0) } }

@@ -8,7 +8,8 @@ struct Tetherctl: ParsableCommand {
         commandName: "tetherctl", abstract: "Run, watch and debug container VMs.",
         subcommands: [
             RunCommand.self, AttachCommand.self, ExecCommand.self, PsCommand.self, StopCommand.self, SignalCommand.self, StatsCommand.self,
-            PauseCommand.self, ResumeCommand.self, ReloadCommand.self, ProxyCommand.self, ServeCommand.self, ReplayCommand.self, ConfigCommand.self, ImageCommand.self,
+            PauseCommand.self, ResumeCommand.self, ReloadCommand.self, ProxyCommand.self, ServeCommand.self, ReplayCommand.self,
+            ConfigCommand.self, ImageCommand.self, VICCommand.self,
         ])
 
     static func main() {

@@ -31,7 +31,7 @@ import Testing
         var reader = WireReader(try #require(events.requests(id).first { $0.name == "attached@tether" }).data)
         #expect(reader.text() == "main" && reader.boolean() == false)
         #expect([reader.uint64(), reader.uint64(), reader.uint64(), reader.uint64()] == [1000, 0, 300, 0] && reader.isComplete)
-        #expect(events.first == .requestReply(id, success: true))
+        #expect(events.replies(id) == [true])
 
         bench.pid1.say(.exited(tag: tag, result(exitCode: 9)))
         try bench.run()

@@ -55,10 +55,12 @@ import Testing
     func banner() throws {
         let bench = try Bench()
         _ = try bench.shell()
-        bench.send([1, 2, 3, 4, 5])
+        // Not enough for a packet's length, which would be none.
+        bench.send([1, 2, 3])
         bench.newClient()
         try bench.run()
-        #expect(bench.isAuthenticated && bench.server.restarts == 1 && bench.server.connections == 2)
+        #expect(bench.isAuthenticated)
+        #expect(bench.server.restarts == 1 && bench.server.connections == 2)
     }
 
     @Test("a connection that noise has broken ends, and the next one works", arguments: UInt64(1)..<40)

@@ -150,18 +150,20 @@ final class AttachVM {
         image: String? = nil, _ args: [String], tether: [String: Any] = [:], attach: [String: Any] = [:], options: [String] = [],
         _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
-        scratch = try Scratch()
+        let scratch = try Scratch()
+        self.scratch = scratch
         let key = scratch.file("key")
         let made = try run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "boot-tests", "-f", key])
         try #require(made.status == 0, "\(made.errorText)")
         let line = try String(contentsOfFile: key + ".pub", encoding: .utf8).trimmingCharacters(in: .newlines)
-        let attach = attach.merging(["authorizedKeys": [line]]) { own, _ in own }
+        let attach = ["authorizedKeys": [line]].merging(attach) { _, own in own } as [String: Any]
         let config = configuration(args) { config, process in
             config["tether"] = tether.merging(["attach": attach]) { _, own in own }
             change(&config, &process)
         }
         let data = try JSONSerialization.data(withJSONObject: config)
-        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        let program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        self.program = program
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         func waitFor(_ file: String) {
             for _ in 0..<900 where !FileManager.default.fileExists(atPath: file) && program.process.isRunning {
@@ -194,27 +196,15 @@ final class AttachVM {
         var command = ["ssh", "-F", "/dev/null", "-p", "\(line.port)", "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))"]
         command += ["-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlias=vm", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         command += hasKey ? ["-o", "IdentitiesOnly=yes", "-i", scratch.file("key")] : ["-o", "PubkeyAuthentication=no"]
-        return ["timeout", "120"] + command + options + ["\(user)@127.0.0.1"] + words
+        return command + options + ["\(user)@127.0.0.1"] + words
     }
 
-    /// Runs OpenSSH's client to its end.
-    func ssh(_ words: [String] = [], input: Data? = nil, options: [String] = [], user: String = "container", hasKey: Bool = true) throws -> Finished {
-        let file = scratch.file("input-\(UUID().uuidString)")
-        try (input ?? Data()).write(to: URL(fileURLWithPath: file))
-        defer { try? FileManager.default.removeItem(atPath: file) }
-        let out = scratch.file("out-\(UUID().uuidString)")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = command(words, options: options, user: user, hasKey: hasKey)
-        process.standardInput = FileHandle(forReadingAtPath: file)
-        for name in [out, out + ".err"] { try Data().write(to: URL(fileURLWithPath: name)) }
-        process.standardOutput = FileHandle(forWritingAtPath: out)
-        process.standardError = FileHandle(forWritingAtPath: out + ".err")
-        try process.run()
-        process.waitUntilExit()
-        return Finished(
-            status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: out)),
-            stderr: try Data(contentsOf: URL(fileURLWithPath: out + ".err")))
+    /// Runs OpenSSH's client to its end, for at most so many seconds.
+    func ssh(
+        _ words: [String] = [], input: Data = Data(), options: [String] = [], user: String = "container", hasKey: Bool = true,
+        seconds: Double = 120
+    ) throws -> Finished {
+        try run(command(words, options: options, user: user, hasKey: hasKey), input: input, seconds: seconds)
     }
 
     /// Starts OpenSSH's client with a pipe as its standard input.
@@ -242,6 +232,32 @@ final class AttachVM {
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }
 }
 
+/// Runs a program, with a file as its standard input, to its end or for so long.
+func run(_ arguments: [String], input: Data, seconds: Double = 120) throws -> Finished {
+    let scratch = try Scratch()
+    let file = try scratch.write("input", input)
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = arguments
+    process.standardInput = FileHandle(forReadingAtPath: file)
+    let (out, err) = (try scratch.write("out", Data()), try scratch.write("err", Data()))
+    process.standardOutput = FileHandle(forWritingAtPath: out)
+    process.standardError = FileHandle(forWritingAtPath: err)
+    try process.run()
+    end(process, within: seconds)
+    return Finished(
+        status: process.terminationStatus, stdout: try Data(contentsOf: URL(fileURLWithPath: out)),
+        stderr: try Data(contentsOf: URL(fileURLWithPath: err)))
+}
+
+/// Waits for a process; one that takes longer is killed. (Tests run with signals blocked, and so do their children.)
+private func end(_ process: Process, within seconds: Double) {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while process.isRunning && Date() < deadline { Thread.sleep(forTimeInterval: 0.01) }
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    process.waitUntilExit()
+}
+
 /// OpenSSH's client while it runs.
 final class RunningClient {
     let process = Process()
@@ -262,8 +278,9 @@ final class RunningClient {
         try process.run()
     }
 
-    deinit { if process.isRunning { process.terminate() } }
+    deinit { stop() }
 
+    func stop() { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
     func write(_ text: String) { input.fileHandleForWriting.write(Data(text.utf8)) }
     func endInput() { try? input.fileHandleForWriting.close() }
     var output: Data { (try? Data(contentsOf: URL(fileURLWithPath: out))) ?? Data() }
@@ -281,7 +298,7 @@ final class RunningClient {
     }
 
     func finish() -> Int32 {
-        process.waitUntilExit()
+        end(process, within: 60)
         return process.terminationStatus
     }
 }

@@ -30,6 +30,13 @@ import Testing
     ])
     func debug(_ line: String, _ expected: Bool) { #expect(parse(line).debug == expected) }
 
+    @Test func aControlLineIsADevice() {
+        #expect(parse("tether.control=/dev/ttyS3").control == ControlSettings(device: "/dev/ttyS3"))
+        for line in ["tether.control", "tether.control=ttyS3", "tether.control=/dev/../etc/passwd", "tether.control=/dev"] {
+            #expect(parse(line).control == nil && parse(line).notUnderstood == [line])
+        }
+    }
+
     @Test func platformsOthersThanVMwareAreNotTaken() {
         #expect(parse("tether.platform=kvm").platform == nil)
         #expect(parse("tether.platform=kvm").notUnderstood == ["tether.platform=kvm"])

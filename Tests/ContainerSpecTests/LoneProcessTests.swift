@@ -30,6 +30,12 @@ import Testing
         } catch { return error.issues.map(\.path) }
     }
 
+    @Test func variablesAreAddedToTheContainersEnvironment() throws {
+        #expect(try decodeAlone(#"{"args": ["id"], "addEnv": ["B=2", "A=3", "AB=4"]}"#).env == ["B=2", "A=3", "AB=4"])
+        #expect(try decodeAlone(#"{"args": ["id"], "env": ["A=1", "AB=5"], "addEnv": ["A=x=y"]}"#).env == ["AB=5", "A=x=y"])
+        #expect(refusedPaths(#"{"args": ["id"], "addEnv": ["=1"]}"#) == ["addEnv[0]"])
+    }
+
     @Test func whatIsAbsentIsTheContainers() throws {
         let process = try decodeAlone(#"{"args": ["id"], "cwd": null}"#)
         var expected = container.process

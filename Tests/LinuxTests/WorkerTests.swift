@@ -28,6 +28,31 @@ import Testing
         #expect(open.filter { $0 > 2 }.count == 1)
     }
 
+    @Test func aFilteredProcessMayMoveBytesAndNothingElse() throws {
+        func filtered(_ body: @escaping () -> Void) throws -> WorkerResult {
+            try Worker.start("filter") { output in
+                guard clinux_set_no_new_privileges() == 0, clinux_allow_only_io() == 0 else { return }
+                // Memory, time, and what is open already.
+                let bytes = [UInt8](repeating: 1, count: 4 << 20)
+                _ = Clock.monotonic()
+                output.send([bytes[4_000_000], 2])
+                body()
+                output.send([3])
+            }.wait(until: .after(milliseconds: 10_000))
+        }
+        let allowed = try filtered {}
+        #expect(allowed.ending == .finished && allowed.messages == [[1, 2], [3]])
+        let forbidden: [() -> Void] = [
+            { _ = clinux_open("/etc/passwd", O_RDONLY, 0) }, { _ = socket(AF_UNIX, clinux_stream_socket, 0) },
+            { _ = kill(getppid(), 0) }, { _ = mmap(nil, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) },
+            { _ = mprotect(nil, 4096, PROT_READ) },
+        ]
+        for body in forbidden {
+            let result = try filtered(body)
+            #expect(result.ending == .died(signal: SIGSYS) && result.messages == [[1, 2]])
+        }
+    }
+
     private static let score = "/proc/self/oom_score_adj"
     /// Makes this process one that is seldom killed for memory, as PID 1 is. Lowering takes CAP_SYS_RESOURCE in the VM's own user
     /// namespace.

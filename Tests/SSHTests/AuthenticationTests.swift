@@ -197,7 +197,8 @@ import Testing
             ([5] + wired("ssh-connection"), .serviceNotAvailable), ([5], .protocolError), ([6] + wired("ssh-userauth"), .protocolError),
             (request("none", user: long), .illegalUserName), (request("none", service: "ssh-other"), .serviceNotAvailable),
             ([51] + wired("") + [0], .protocolError), ([52], .protocolError), ([60], .protocolError),
-            ([90], .protocolError), ([], .protocolError), ([50], .protocolError), (Array(query(key).dropLast()), .protocolError), (query(key) + [0], .protocolError),
+            ([90], .protocolError), ([], .protocolError), ([50], .protocolError),
+            (Array(query(key).dropLast()), .protocolError), (query(key) + [0], .protocolError),
             (Array(try signed(key).dropLast()), .protocolError),
         ]
         for one in cases {

@@ -33,7 +33,8 @@ import Testing
     /// golang.org/x/crypto/ssh, in VIC's dialect first.
     @Test func goAndVIC() throws {
         let sessions = """
-            --attach 'c0ffee=cat; echo on stderr >&2' --attach "beef=trap 'echo caught; exit' TERM; echo ready; while sleep 0.05; do :; done"
+            --attach 'c0ffee=cat; echo on stderr >&2' \
+            --attach "beef=trap 'echo caught; exit' TERM; echo ready; while sleep 0.05; do :; done"
             """
         try bed.write("exec \(try bed.bed("--open-user daemon")) \(sessions)\n", to: "bed")
         let outcome = try bed.sh("\(interop)/vic-client \(bed.directory) 'bash \(bed.path("bed"))'", seconds: 300)

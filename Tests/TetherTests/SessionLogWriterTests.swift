@@ -1,4 +1,5 @@
 import CLinux
+import ContainerSpec
 import Foundation
 import Linux
 import SessionLog
@@ -88,6 +89,9 @@ import Testing
     private func write(to path: String) throws -> (stdout: StreamTotal, stderr: StreamTotal) {
         let writer = try SessionLogWriter(path: path)
         writer.event(.boot(version: "test", kernel: "none", interrupted: nil))
+        #expect(!writer.wantsToWrite, "the format is not known yet")
+        writer.decide(.cri)
+        writer.decide(.vic)
         var stdout = StreamDigest()
         var stderr = StreamDigest()
         let total = UInt64(Self.mebibytes) << 20
@@ -127,6 +131,7 @@ import Testing
     func stall() throws {
         let line = try Line()
         let writer = try SessionLogWriter(path: line.path)
+        writer.decide(.cri)
         var taken = 0
         while !writer.isFull {
             Self.block.withUnsafeBytes { writer.output(.stdout, UnsafeRawBufferPointer(rebasing: $0[..<4096])) }
@@ -140,5 +145,31 @@ import Testing
         let start = Clock.monotonic()
         #expect(writer.drain(quietMilliseconds: 200) == pending)
         #expect(Clock.monotonic() - start < 5_000_000_000)
+    }
+
+    @Test("in VIC's format the line carries output alone")
+    func vic() throws {
+        let line = try Line()
+        let writer = try SessionLogWriter(path: line.path)
+        writer.event(.boot(version: "test", kernel: "none", interrupted: nil))
+        writer.decide(.vic)
+        writer.event(.pause(id: "test"))
+        Array("one\ntw".utf8).withUnsafeBytes { writer.output(.stdout, $0) }
+        Array("err".utf8).withUnsafeBytes { writer.output(.stderr, $0) }
+        #expect(writer.nextDue != nil)
+        Array("o\n".utf8).withUnsafeBytes { writer.output(.stdout, $0) }
+        writer.flushPartials()
+        writer.endInterruptedRecord()
+        writer.event(.exit(ExitRecord(id: "test", exitCode: 0)))
+        #expect(writer.pendingBytes == 0 && writer.nextDue == nil)
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = Glibc.read(line.master.rawValue, &bytes, bytes.count)
+        #expect(count == 3 * VICLogRecord.headerLength + "one\ntwo\nerr".utf8.count)
+        var decoder = LogDecoder()
+        let items = decoder.decode(bytes.prefix(max(0, count))) + decoder.finish()
+        let records = items.compactMap { if case .record(let record) = $0 { record } else { nil } }
+        #expect(decoder.format == .vic && records.count == items.count)
+        #expect(records.map { String(decoding: $0.bytes, as: UTF8.self) } == ["one", "two", "err"])
+        #expect(records.map { $0.stream } == [.stdout, .stdout, .stderr] && records.map { $0.endsLine } == [true, true, false])
     }
 }

@@ -116,7 +116,8 @@ struct cspawn_process {
     const char *const *argv; /* NULL-terminated */
     const char *const *envp; /* NULL-terminated */
     const char *path;        /* the file to execute; NULL searches for argv[0] */
-    const char *search_path; /* the container's PATH, for an argv[0] without a slash */
+    const char *command;     /* what is searched for in the place of argv[0]; NULL: argv[0] */
+    const char *search_path; /* the container's PATH, for a command without a slash */
     const char *cwd;
     int keep_identity;       /* a hook of the runtime: nothing from here to `capabilities` applies */
     uid_t uid;

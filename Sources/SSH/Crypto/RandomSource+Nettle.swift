@@ -8,7 +8,8 @@ extension RandomSource {
         return withUnsafeMutablePointer(to: &source) { source in
             body(UnsafeMutableRawPointer(source)) { context, count, destination in
                 guard let context, let destination else { return }
-                context.assumingMemoryBound(to: RandomSource.self).pointee.fill(UnsafeMutableBufferPointer(start: destination, count: count))
+                context.assumingMemoryBound(to: RandomSource.self).pointee.fill(
+                    UnsafeMutableBufferPointer(start: destination, count: count))
             }
         }
     }

@@ -15,9 +15,14 @@ extension PrivateKey {
             }
             numbers.append(number)
         }
+        let (d, p, q) = (BigNumber(numbers[2]), BigNumber(numbers[3]), BigNumber(numbers[4]))
+        let (exponentP, exponentQ) = (BigNumber(numbers[5]), BigNumber(numbers[6]))
+        guard p.isAboveOne, q.isAboveOne, d.modulo(p.minusOne) == exponentP, d.modulo(q.minusOne) == exponentQ else {
+            throw Self.error("ssh-rsa", "its numbers do not belong together")
+        }
         try self.init(
-            rsaModulus: BigNumber(numbers[0]), exponent: BigNumber(numbers[1]), p: BigNumber(numbers[3]), q: BigNumber(numbers[4]),
-            exponentP: BigNumber(numbers[5]), exponentQ: BigNumber(numbers[6]), coefficient: BigNumber(numbers[7]))
+            rsaModulus: BigNumber(numbers[0]), exponent: BigNumber(numbers[1]), p: p, q: q, exponentP: exponentP, exponentQ: exponentQ,
+            coefficient: BigNumber(numbers[7]))
     }
 
     /// ECPrivateKey (RFC 5915, 3).

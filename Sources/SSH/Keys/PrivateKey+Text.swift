@@ -90,7 +90,9 @@ extension PrivateKey {
 
     private init(openSSH bytes: [UInt8]) throws(SSHError) {
         var reader = WireReader(bytes)
-        guard reader.take(Self.magic.count).elementsEqual(Self.magic) else { throw Self.error("", "it does not begin as OpenSSH's keys do") }
+        guard reader.take(Self.magic.count).elementsEqual(Self.magic) else {
+            throw Self.error("", "it does not begin as OpenSSH's keys do")
+        }
         let (cipher, derivation) = (reader.text(), reader.text())
         _ = reader.string()
         guard cipher == "none", derivation == "none" else { throw Self.error("", "encrypted keys are not supported") }

@@ -48,8 +48,9 @@ public struct PrivateKey: Sendable {
         blob.mpint(e.bytes)
         blob.mpint(n.bytes)
         publicKey = try PublicKey(blob: blob.bytes)
-        guard let secret = RSASecret(
-            modulus: n, exponent: e, p: p, q: q, exponentP: exponentP, exponentQ: exponentQ, coefficient: coefficient)
+        guard
+            let secret = RSASecret(
+                modulus: n, exponent: e, p: p, q: q, exponentP: exponentP, exponentQ: exponentQ, coefficient: coefficient)
         else { throw Self.error("ssh-rsa", "its numbers do not belong together") }
         self.secret = .rsa(secret)
     }

@@ -6,7 +6,8 @@ extension WireReader {
         let bytes = string()
         guard let first = bytes.first else { return [] }
         let hasSignByte = first == 0
-        if first & 0x80 != 0 || (hasSignByte && (bytes.count < 2 || bytes[1] & 0x80 == 0)) || bytes.count - (hasSignByte ? 1 : 0) > maximum {
+        if first & 0x80 != 0 || (hasSignByte && (bytes.count < 2 || bytes[1] & 0x80 == 0)) || bytes.count - (hasSignByte ? 1 : 0) > maximum
+        {
             fail()
             return []
         }

@@ -29,7 +29,9 @@ final class Compressor {
                 stream.pointee.avail_in = UInt32(clamping: input.count)
                 stream.pointee.next_out = output.baseAddress
                 stream.pointee.avail_out = UInt32(clamping: output.count)
-                guard deflate(stream, Z_PARTIAL_FLUSH) == Z_OK, stream.pointee.avail_in == 0, stream.pointee.avail_out > 0 else { return nil }
+                guard deflate(stream, Z_PARTIAL_FLUSH) == Z_OK, stream.pointee.avail_in == 0, stream.pointee.avail_out > 0 else {
+                    return nil
+                }
                 return output.count - Int(stream.pointee.avail_out)
             }
         }

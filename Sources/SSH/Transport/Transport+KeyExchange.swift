@@ -53,21 +53,25 @@ extension Transport {
             throw SSHError(.protocolError, "exchange keys", "", "SSH_MSG_KEXINIT comes in the middle of an exchange")
         }
         if !isReady {
-            let (extensions, strict) = isServer
+            let (extensions, strict) =
+                isServer
                 ? (KeyExchangeInit.Signal.extensionsClient, KeyExchangeInit.Signal.strictClient)
                 : (KeyExchangeInit.Signal.extensionsServer, KeyExchangeInit.Signal.strictServer)
             peerTakesExtensions = lists.keyExchange.contains(extensions)
             isStrict = lists.keyExchange.contains(strict)
             guard !isStrict || sequence == 0 else {
-                throw SSHError(.keyExchangeFailed, "exchange keys", "", "SSH_MSG_KEXINIT is not the first packet, as strict key exchange has it")
+                throw SSHError(
+                    .keyExchangeFailed, "exchange keys", "", "SSH_MSG_KEXINIT is not the first packet, as strict key exchange has it")
             }
         }
         exchange.peerInit = payload
-        exchange.algorithms = isServer
+        exchange.algorithms =
+            isServer
             ? try KeyExchangeInit.negotiate(client: lists, server: exchange.ownLists)
             : try KeyExchangeInit.negotiate(client: exchange.ownLists, server: lists)
         // A guess is right where both sides like the same best.
-        exchange.ignoresGuess = lists.guessFollows
+        exchange.ignoresGuess =
+            lists.guessFollows
             && (lists.keyExchange.first != exchange.ownLists.keyExchange.first || lists.hostKey.first != exchange.ownLists.hostKey.first)
         exchange.stage = .method
         if !isServer {
@@ -167,9 +171,11 @@ extension Transport {
     /// Sends SSH_MSG_NEWKEYS, after which everything is sent with the new keys, and prepares for the peer's.
     func takeNewKeysIntoUse() throws(SSHError) {
         guard let algorithms = exchange?.algorithms, let derivation = exchange?.derivation else { return }
-        let (own, peer) = isServer
+        let (own, peer) =
+            isServer
             ? (algorithms.serverToClient, algorithms.clientToServer) : (algorithms.clientToServer, algorithms.serverToClient)
-        guard let ownSuite = CipherSuite(cipher: own.cipher, mac: own.mac), let peerSuite = CipherSuite(cipher: peer.cipher, mac: peer.mac) else {
+        guard let ownSuite = CipherSuite(cipher: own.cipher, mac: own.mac), let peerSuite = CipherSuite(cipher: peer.cipher, mac: peer.mac)
+        else {
             throw SSHError(.keyExchangeFailed, "exchange keys", "", "there is no cipher \(own.cipher) or \(peer.cipher)")
         }
         try seal([Message.newKeys], Message.newKeys)

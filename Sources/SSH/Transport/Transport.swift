@@ -53,6 +53,7 @@ public final class Transport {
     var isStrict = false
     var peerTakesExtensions = false
     var hostKey: PublicKey?
+    /// SSH_MSG_USERAUTH_SUCCESS went by.
     var isAuthenticated = false
     var failure: SSHError?
     /// Nothing is sent or received any more.
@@ -177,7 +178,7 @@ public final class Transport {
         do throws(SSHError) { try sendUnimplemented(lastMessageSequence) } catch { failLater(error) }
     }
 
-    /// Replaces the keys now.
+    /// Replaces the keys now. OpenSSH's client does not understand it before the user is authenticated.
     public func rekey() {
         guard !isClosed, isReady, exchange == nil else { return }
         do throws(SSHError) { try beginExchange() } catch { failLater(error) }
@@ -214,7 +215,7 @@ public final class Transport {
     public var nextDeadline: Int64? {
         if isClosed { return nil }
         if !isReady { return handshakeDeadline }
-        return exchange == nil && hasUsedKeys ? rekeyDeadline : nil
+        return exchange == nil && isAuthenticated && hasUsedKeys ? rekeyDeadline : nil
     }
 
     public func tick(now: Int64) {
@@ -230,9 +231,10 @@ public final class Transport {
     private var hasUsedKeys: Bool { sending.packets + receiving.packets > 0 }
     private var rekeyDeadline: Int64 { Self.later(keysReplaced, milliseconds: configuration.rekeyMilliseconds) }
 
-    /// Begins a key exchange when the keys have been used for long enough (RFC 4253, 9; RFC 4344, 3).
+    /// Begins a key exchange when the keys have been used for long enough (RFC 4253, 9; RFC 4344, 3). Not before the user is
+    /// authenticated: OpenSSH's client takes a key exchange in the middle of that for an error.
     private func replaceKeysIfDue() throws(SSHError) {
-        guard isReady, !isClosed, exchange == nil else { return }
+        guard isAuthenticated, !isClosed, exchange == nil else { return }
         let limit = configuration.rekeyBytes
         if max(sending.bytes, receiving.bytes) >= limit || max(sending.packets, receiving.packets) >= TransportDirection.rekeyPackets
             || (now >= rekeyDeadline && hasUsedKeys)

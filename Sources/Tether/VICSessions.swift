@@ -1,0 +1,167 @@
+import ContainerSpec
+import Control
+import Linux
+import SessionLog
+import Sessions
+import VIC
+
+/// The sessions that VIC's keys want beside the container's own: starts those that are new, stops those that are not wanted any
+/// more, and tells the portlayer of each.
+final class VICSessions {
+    private enum State {
+        /// Waits until the container runs.
+        case waiting(VICProcess)
+        case starting(VICProcess)
+        case running(VICProcess)
+        /// It has ended, or will never start.
+        case over
+    }
+
+    private let runtime: Runtime
+    private let dialect: VICDialect
+    private let reporter: VICReporter
+    private var states: [(id: String, state: State)] = []
+    /// Sessions that were asked to stop, and when they are killed.
+    private var stopping: [(id: String, due: Int64)] = []
+
+    init(_ runtime: Runtime, _ dialect: VICDialect, _ reporter: VICReporter) {
+        self.runtime = runtime
+        self.dialect = dialect
+        self.reporter = reporter
+        dialect.isKnown = { id in self.isKnown(id) }
+        take()
+    }
+
+    /// One that waits may change before it is started.
+    private func isKnown(_ id: String) -> Bool {
+        guard let state = state(of: id) else { return false }
+        if case .waiting = state { return false }
+        return true
+    }
+
+    private func state(of id: String) -> State? { states.first { $0.id == id }?.state }
+
+    private func set(_ id: String, _ state: State) {
+        if let index = states.firstIndex(where: { $0.id == id }) { states[index].state = state } else { states.append((id, state)) }
+    }
+
+    /// The keys were read (anew).
+    func take() {
+        guard let plan = dialect.plan else { return }
+        for wanted in plan.others {
+            switch state(of: wanted.id) {
+            case nil, .waiting:
+                if let problem = wanted.problem {
+                    set(wanted.id, .over)
+                    fail(wanted, "configuration of \(wanted.id): \(problem)", 125)
+                } else if wanted.isActive {
+                    set(wanted.id, .waiting(wanted))
+                }
+            case .starting(let process), .running(let process):
+                if !wanted.isActive { stop(process) }
+            case .over: break
+            }
+        }
+        startWaiting()
+        if !plan.primary.active && !runtime.lifecycle.stopping.isAsked { runtime.lifecycle.stop("the configuration") }
+    }
+
+    /// The container runs.
+    func containerStarted() {
+        reporter.started(at: runtime.status.startedAt, resurrections: runtime.lifecycle.restart.count)
+        startWaiting()
+    }
+
+    private func startWaiting() {
+        guard runtime.lifecycle.isRunning else { return }
+        for entry in states {
+            guard case .waiting(let wanted) = entry.state, let process = wanted.process else { continue }
+            set(entry.id, .starting(wanted))
+            start(wanted, process)
+        }
+    }
+
+    private func start(_ wanted: VICProcess, _ process: ContainerProcess) {
+        if runtime.control.session(wanted.id) != nil { return refuse(wanted, "there is a session of this name") }
+        let limit = Int(clamping: runtime.spec.tether.sessions.maxSessions)
+        if runtime.execs.running >= limit - 1 { return refuse(wanted, "\(limit) sessions run, which is the most") }
+        switch runtime.execs.start(process, name: wanted.id, wantsStdin: wanted.wantsStdin, purpose: .client) {
+        case .success: break
+        case .failure(let failure):
+            set(wanted.id, .over)
+            fail(
+                wanted,
+                VICResults.reason(
+                    failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: process.cwd), failure.exitCode)
+        }
+    }
+
+    private func refuse(_ wanted: VICProcess, _ cause: String) {
+        set(wanted.id, .over)
+        fail(wanted, "start \(wanted.id): \(cause)", 125)
+    }
+
+    private func fail(_ wanted: VICProcess, _ reason: String, _ exitCode: UInt8) {
+        runtime.diagnostics.warning("session \(wanted.id): \(reason)")
+        reporter.write(
+            results(wanted).failed(
+                reason, status: Int64(exitCode), at: VICReporter.seconds(nil), created: wanted.createTime, endsVM: false))
+    }
+
+    private func results(_ wanted: VICProcess) -> VICResults { VICResults(id: wanted.id, isExec: wanted.isExec) }
+
+    private func stop(_ process: VICProcess) {
+        if stopping.contains(where: { $0.id == process.id }) { return }
+        runtime.diagnostics.info("session \(process.id) is not active any more: sending \(process.stopSignal.name)")
+        exec(process.id)?.signal(process.stopSignal)
+        stopping.append((process.id, Clock.monotonic() &+ runtime.spec.tether.stop.timeoutSeconds &* 1_000_000_000))
+    }
+
+    private func exec(_ id: String) -> Exec? { runtime.execs.all.first { $0.session.id == id && $0.purpose == .client } }
+
+    // MARK: What became of them
+
+    /// The process of a session was started.
+    func started(_ session: Session) {
+        guard case .starting(let process) = state(of: session.id) else { return }
+        set(session.id, .running(process))
+        let time = Timestamp(nanoseconds: session.startedAt)
+        reporter.write(results(process).started(at: VICReporter.seconds(time), created: process.createTime, resurrections: 0))
+        // It may have been deactivated while it was being started.
+        if stopping.contains(where: { $0.id == session.id }) { exec(session.id)?.signal(process.stopSignal) }
+    }
+
+    /// It could not be started.
+    func failed(_ session: Session) {
+        guard case .starting(let process) = state(of: session.id), let failure = session.startFailure else { return }
+        set(session.id, .over)
+        stopping.removeAll { $0.id == session.id }
+        fail(
+            process,
+            VICResults.reason(
+                failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: process.process?.cwd ?? "/"),
+            failure.exitCode)
+    }
+
+    /// It has ended.
+    func ended(_ session: Session) {
+        guard case .running(let process) = state(of: session.id) else { return }
+        set(session.id, .over)
+        stopping.removeAll { $0.id == session.id }
+        guard let result = session.result else { return }
+        reporter.write(results(process).ended(status: Int64(result.exitCode), at: VICReporter.seconds(result.finishedAt)))
+    }
+
+    // MARK: Deadlines
+
+    var nextDeadline: Int64? {
+        var next: Int64?
+        for entry in stopping { next = next.earlier(entry.due) }
+        return next
+    }
+
+    func checkDeadlines(_ now: Int64) {
+        for entry in stopping where entry.due <= now { exec(entry.id)?.kill() }
+        stopping.removeAll { $0.due <= now }
+    }
+}

@@ -1,0 +1,73 @@
+import Foundation
+
+/// The keys in what people have of a VM: its .vmx file, or what `govc vm.info -e` prints, with `-json` or without. Lines of
+/// `key=value`, as `tetherctl vic encode` prints them, are read as well.
+struct VICDump {
+    /// Values by key, the key in lower case: the host takes upper and lower case for the same.
+    private(set) var values: [String: String] = [:]
+    /// The keys as they are written.
+    private(set) var names: [String] = []
+
+    /// - Throws: ``VICDumpError`` for JSON that is none; any other text is read line by line, and lines without a key are passed over.
+    init(_ bytes: [UInt8]) throws(VICDumpError) {
+        let text = String(decoding: bytes, as: UTF8.self)
+        if text.drop(while: { $0.isWhitespace }).first.map({ $0 == "{" || $0 == "[" }) ?? false {
+            let object: Any
+            do { object = try JSONSerialization.jsonObject(with: Data(bytes)) } catch {
+                throw VICDumpError(description: "it begins as JSON, and is none: \(error.localizedDescription)")
+            }
+            take(object)
+        } else {
+            for line in text.split(whereSeparator: \.isNewline) { take(line: line) }
+        }
+    }
+
+    func value(_ key: String) -> String? { values[key.lowercased()] }
+
+    private mutating func set(_ key: String, _ value: String) {
+        if values.updateValue(value, forKey: key.lowercased()) == nil { names.append(key) }
+    }
+
+    /// `ExtraConfig` is an array of objects with a key and a value, at a place that differs from version to version.
+    private mutating func take(_ object: Any) {
+        if let list = object as? [Any] {
+            for element in list { take(element) }
+        } else if let members = object as? [String: Any] {
+            let key = (members["Key"] ?? members["key"]) as? String
+            let value = (members["Value"] ?? members["value"]).flatMap { ($0 as? String) ?? ($0 as? [String: Any])?["_value"] as? String }
+            if let key, let value { set(key, value) } else { for member in members.values { take(member) } }
+        }
+    }
+
+    private mutating func take(line: Substring) {
+        let line = line.drop { $0 == " " || $0 == "\t" }
+        // .vmx: key = "value"
+        if let separator = line.range(of: " = \""), line.hasSuffix("\"") {
+            let value = line[separator.upperBound...].dropLast()
+            set(String(line[..<separator.lowerBound]), Self.unescaped(value))
+        } else if let separator = line.firstIndex(where: { $0 == "=" || $0 == ":" }) {
+            // govc: key:  value. No key has a = or a : in it.
+            let rest = line[line.index(after: separator)...]
+            set(String(line[..<separator]), String(line[separator] == ":" ? rest.drop { $0 == " " } : rest))
+        }
+    }
+
+    /// In a .vmx file `|` and two hexadecimal digits stand for a byte.
+    private static func unescaped(_ text: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            let digits = rest.prefix(2)
+            if byte == UInt8(ascii: "|"), digits.count == 2, let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// Why a dump cannot be read.
+struct VICDumpError: Error, CustomStringConvertible { let description: String }

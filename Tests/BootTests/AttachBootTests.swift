@@ -1,0 +1,165 @@
+import Foundation
+import SSH
+import SessionLog
+import Testing
+
+/// The attach server of a running VM, with OpenSSH's client on its line.
+@Suite("Boot: attach", .serialized) struct AttachBootTests {
+    @Test("OpenSSH: who gets in, commands, the container's own process, a line that is cut, noise on it, another client in between")
+    func openSSH() throws {
+        let vm = try AttachVM(["sh"], tether: ["stdin": "open"])
+        let refused = try vm.ssh(["true"], hasKey: false)
+        #expect(refused.status == 255 && refused.errorText.contains("Permission denied (publickey)"), "\(refused.errorText)")
+        try commands(vm)
+        try primary(vm)
+        try beginnings(vm)
+
+        let last = try vm.ssh(input: Data("exit 7\n".utf8))
+        #expect(last.status == 7, "\(last.errorText)")
+        let ended = try vm.finish()
+        #expect(ended.code == 7 && ended.console.contains("container logged in by publickey, key SHA256:"), "\(ended.finished.errorText)")
+    }
+
+    private func commands(_ vm: AttachVM) throws {
+        for options in [
+            ["-c", "aes128-gcm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256"],
+            ["-c", "chacha20-poly1305@openssh.com", "-o", "KexAlgorithms=ecdh-sha2-nistp256", "-o", "HostKeyAlgorithms=ecdsa-sha2-nistp256"],
+            ["-c", "aes256-ctr", "-m", "hmac-sha2-256-etm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256@libssh.org"],
+            ["-c", "aes128-ctr", "-m", "hmac-sha2-256"],
+        ] {
+            let both = try vm.ssh(["cat; echo err >&2; exit 3"], input: Data("in\n".utf8), options: options)
+            #expect(both.status == 3 && both.text == "in\n" && both.errorText == "err\n", "\(options): \(both.errorText)")
+        }
+        let environment = try vm.ssh(["echo $LANG:$LD_PRELOAD:$(id -u):$(pwd)"], options: ["-o", "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/x"])
+        #expect(environment.text == "C.UTF-8::0:/\n", "\(environment.errorText)")
+        let killed = try vm.ssh(["kill -TERM $$"])
+        #expect(killed.status == 255)
+        let terminal = try vm.ssh(["tty; echo $TERM; exit 4"], options: ["-tt", "-o", "SetEnv=TERM=vt220"])
+        #expect(terminal.status == 4 && terminal.text.hasPrefix("/dev/pts/"), "\(terminal.text)\(terminal.errorText)")
+        let none = try vm.ssh(["nowhere-to-be-found"])
+        #expect(none.status == 127 && none.errorText.contains("not found"), "\(none.errorText)")
+        let subsystem = try vm.ssh(["sftp"], options: ["-s"])
+        #expect(subsystem.status == 255 && subsystem.errorText.contains("subsystem request failed"), "\(subsystem.errorText)")
+    }
+
+    /// The container process: attached to, cut off from, and attached to again without a byte lost.
+    private func primary(_ vm: AttachVM) throws {
+        let client = try vm.start()
+        client.write("echo one\n")
+        #expect(client.wait(for: "one\n"), "\(client.errorText)")
+        // It goes on writing while nobody is there.
+        client.write("(sleep 2; seq 1 3000) &\n")
+        Thread.sleep(forTimeInterval: 0.5)
+        vm.line.drop()
+        #expect(client.finish() == 255)
+        Thread.sleep(forTimeInterval: 3)
+        let again = try vm.start(options: ["-o", "SetEnv=TETHER_STDOUT_FROM=\(client.output.count) TETHER_STDERR_FROM=live"])
+        let numbers = (1...3000).map { "\($0)\n" }.joined()
+        again.write("echo two\n")
+        #expect(again.wait(for: "two\n"), "\(again.errorText)")
+        #expect(client.text + again.text == "one\n" + numbers + "two\n")
+        // Who only watches leaves its input alone.
+        again.stop()
+        _ = again.finish()
+        let watching = try vm.ssh(options: ["-o", "SetEnv=TETHER_STDOUT_FROM=0 TETHER_STDIN=none", "-n", "-o", "ServerAliveInterval=1"], seconds: 3)
+        #expect(watching.text.hasPrefix("one\n1\n"), "\(watching.errorText)")
+    }
+
+    /// What comes before a client, and between two.
+    private func beginnings(_ vm: AttachVM) throws {
+        // Noise of all kinds: the next client is served.
+        var state: UInt64 = 1
+        for _ in 0..<20 {
+            let noise = (0..<300).map { _ -> UInt8 in
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return UInt8(truncatingIfNeeded: state >> 33)
+            }
+            vm.line.inject(noise)
+        }
+        let after = try vm.ssh(["echo after noise"])
+        #expect(after.text == "after noise\n", "\(after.errorText)")
+
+        // A session that a VCH interrupts, in the middle of everything: within a second it is answered.
+        let client = try vm.start(["cat"])
+        client.write("x\n")
+        #expect(client.wait(for: "x\n"))
+        vm.line.drop()
+        _ = client.finish()
+        Thread.sleep(forTimeInterval: 0.3)
+        _ = vm.line.take(0)
+        let begun = Date()
+        vm.line.inject([0x16, 0x2a])
+        let answer = vm.line.take(3, seconds: 2)
+        #expect(Date().timeIntervalSince(begun) < 1, "it took \(Date().timeIntervalSince(begun)) s")
+        #expect(answer.suffix(3).starts(with: [0x06, 0x2b]), "\(answer)")
+        vm.line.inject([0x06, (answer.last ?? 0) &+ 1])
+        let banner = vm.line.take(8, seconds: 5)
+        #expect(banner.first == 0x06 && String(decoding: banner.dropFirst(), as: UTF8.self).hasPrefix("SSH-2.0-"))
+        // A wrong acknowledgement is answered by NAK.
+        let next = try vm.ssh(["echo and again"])
+        #expect(next.text == "and again\n", "\(next.errorText)")
+    }
+
+    @Test("two megabytes each way; the server killed in the middle of it: the container runs on, the log is whole, another server answers")
+    func robustness() throws {
+        let script = "read go; seq 1 15000; killall -9 tether-attach; seq 15001 30000; read more; exit 9"
+        let vm = try AttachVM(["sh", "-c", script], tether: ["stdin": "open"]) { config, _ in
+            // Without a PID namespace of its own the container sees the VM's processes.
+            config["linux"] = ["namespaces": [["type": "mount"], ["type": "ipc"], ["type": "uts"], ["type": "cgroup"]]]
+        }
+        var random = SystemRandomNumberGenerator()
+        let data = Data((0..<2_000_000).map { _ in UInt8.random(in: 0...255, using: &random) })
+        let digest = try run(["sha256sum"], input: data).text.prefix(64)
+        let sent = try vm.ssh(["sha256sum"], input: data, options: ["-c", "aes128-gcm@openssh.com"])
+        #expect(sent.text.prefix(64) == digest, "\(sent.errorText)")
+        let received = try vm.ssh(["head -c 2000000 /dev/urandom | tee /tmp/x; sha256sum </tmp/x >&2"], options: ["-c", "aes128-gcm@openssh.com"])
+        #expect(received.stdout.count == 2_000_000)
+        let other = try run(["sha256sum"], input: received.stdout).text.prefix(64)
+        #expect(received.errorText.prefix(64) == other)
+
+        let client = try vm.start()
+        client.write("go\n")
+        // The server that served it is gone, and nothing tells the client.
+        for _ in 0..<300 where !vm.console.contains("attach server ended with SIGKILL") { Thread.sleep(forTimeInterval: 0.1) }
+        #expect(vm.console.contains("attach server ended with SIGKILL"))
+        vm.line.drop()
+        _ = client.finish()
+        let alive = try vm.ssh(["cat /proc/$(pidof tether-attach)/status; ls /proc/$(pidof tether-attach)/fd | wc -l"])
+        for line in ["Uid:\t2147480001\t2147480001\t2147480001\t2147480001", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+            #expect(alive.text.contains(line + "\n"), "\(alive.text)\(alive.errorText)")
+        }
+        let last = try vm.ssh(input: Data("more\n".utf8))
+        #expect(last.status == 9, "\(last.errorText)")
+        let ended = try vm.finish()
+        let numbers = (1...30_000).map { "\($0)\n" }.joined()
+        #expect(ended.code == 9 && ended.out == numbers, "\(ended.finished.errorText)")
+    }
+
+    @Test("a container that waits for a client: it is not started before, and its first byte is not lost")
+    func waits() throws {
+        let vm = try AttachVM(["sh", "-c", "echo first; read x; echo $x; exit 4"], tether: ["stdin": "open"], attach: ["wait": true])
+        for _ in 0..<50 where vm.status["waiting"] == nil { Thread.sleep(forTimeInterval: 0.1) }
+        #expect(vm.status["waiting"] as? String == "attach" && vm.status["phase"] as? String == "launching", "\(vm.status)")
+        Thread.sleep(forTimeInterval: 1)
+        let early = try vm.ssh(["true"])
+        #expect(early.errorText.contains("the container does not run"), "\(early.errorText)")
+        let client = try vm.ssh(input: Data("input\n".utf8))
+        #expect(client.status == 4 && client.text == "first\ninput\n", "\(client.text)\(client.errorText)")
+        let ended = try vm.finish()
+        #expect(ended.code == 4 && ended.out == "first\ninput\n" && ended.status["waiting"] == nil)
+    }
+
+    @Test("a stop while it waits, and a wait that has an end")
+    func waitEnds() throws {
+        let vm = try AttachVM(["sh", "-c", "echo never"], attach: ["wait": true])
+        for _ in 0..<50 where vm.status["waiting"] == nil { Thread.sleep(forTimeInterval: 0.1) }
+        vm.interrupt()
+        let stopped = try vm.finish()
+        stopped.expectFailure(125, phase: "launching", says: ["stopped while it waited for a client to attach"])
+        #expect(stopped.out.isEmpty)
+
+        let alone = try AttachVM(["sh", "-c", "echo alone"], attach: ["wait": true, "waitTimeoutSeconds": 1])
+        let ended = try alone.finish()
+        #expect(ended.code == 0 && ended.out == "alone\n" && ended.console.contains("no client attached in time"))
+    }
+}

@@ -1,0 +1,96 @@
+import ContainerSpec
+import Foundation
+import GuestInfoHost
+import Testing
+import VIC
+
+@testable import tetherctl
+
+@Suite("tetherctl vic")
+struct ToolTests {
+    private let description = """
+        {"ociVersion": "1.2.0", "hostname": "web-1",
+         "process": {"args": ["/bin/sh", "-c", "echo $TOKEN"], "cwd": "/srv", "env": ["PATH=/bin", "TOKEN=s3cret", "PWD=/x"],
+                     "user": {"uid": 1000, "gid": 1001}, "terminal": true},
+         "tether": {"id": "c0ffee", "stdin": "open", "restart": "always", "stop": {"signal": "SIGUSR1"}, "debug": true}}
+        """
+
+    private func spec() throws -> ContainerSpec { try ContainerSpec.decode(Array(description.utf8)) }
+
+    @Test("what an OCI configuration says in VIC's keys is the same container")
+    func description2keys() throws {
+        var omitted: [String] = []
+        let config = VICExecutorConfig(try spec(), omitted: &omitted)
+        #expect(omitted.isEmpty)
+        let plan = try #require(try KeyStore(try config.keyValues()).read()).config.plan()
+        let original = try spec()
+        #expect(plan.spec.process.args == original.process.args && plan.spec.process.env == original.process.env)
+        #expect(plan.spec.process.cwd == "/srv" && plan.spec.process.terminal && plan.spec.process.user.username == "1000:1001")
+        #expect(plan.spec.tether.id == "c0ffee" && plan.spec.hostname == "web-1" && plan.spec.tether.debug)
+        #expect(plan.spec.tether.stop.signal == original.tether.stop.signal && plan.spec.tether.restart == .always)
+        #expect(plan.spec.tether.stdin == .open)
+    }
+
+    @Test("what has no place in the keys is named")
+    func omissions() throws {
+        var omitted: [String] = []
+        var spec = try spec()
+        spec.root.readonly = true
+        spec.mounts = [ContainerMount(destination: "/x", type: "tmpfs", source: nil, options: [])]
+        spec.process.noNewPrivileges = true
+        spec.tether.restart = .onFailure(maximum: 3)
+        _ = VICExecutorConfig(spec, omitted: &omitted)
+        #expect(omitted == ["root.readonly", "mounts", "process.noNewPrivileges", "tether.restart"])
+    }
+
+    @Test("dumps of every form hold the same keys")
+    func dumps() throws {
+        var omitted: [String] = []
+        var config = VICExecutorConfig(try spec(), omitted: &omitted)
+        config.hostKey = Array("-----BEGIN RSA PRIVATE KEY-----\n".utf8)
+        config.sessions[0].args.append("two\nlines \"quoted\" # and |".replacingOccurrences(of: "|", with: "¦"))
+        let keys = try config.keyValues()
+        let vmx = keys.map { VMXLine.text($0.key, Array($0.value.utf8)) }.joined(separator: "\n")
+        let list = keys.map { ["Key": $0.key, "Value": $0.value] }
+        let nested = keys.map { ["key": $0.key, "value": ["_typeName": "string", "_value": $0.value]] as [String: Any] }
+        let old = try JSONSerialization.data(withJSONObject: ["VirtualMachines": [["Config": ["ExtraConfig": list]]]])
+        let new = try JSONSerialization.data(withJSONObject: ["virtualMachines": [["config": ["extraConfig": nested]]]])
+        for dump in [Array(vmx.utf8), Array(old), Array(new)] {
+            #expect(try read(dump).config == config)
+        }
+        // One value a line is what the plain form can hold.
+        config.sessions[0].args.removeLast()
+        let plain = "  ExtraConfig:\n" + (try config.keyValues()).map { "    \($0.key):  \($0.value)" }.joined(separator: "\n")
+        #expect(try read(Array(plain.utf8)).config == config)
+        let lines = (try config.keyValues()).map { "\($0.key)=\($0.value)" }.joined(separator: "\n")
+        #expect(try read(Array(lines.utf8)).config == config)
+        #expect(throws: VICDumpError.self) { try VICDump(Array("{\"a\":".utf8)) }
+    }
+
+    private func read(_ bytes: [UInt8]) throws -> VICReading {
+        let dump = try VICDump(bytes)
+        return try #require(
+            try VICExecutorConfig.read(.all) { (key) throws(VICSourceError) in dump.value(key).map { Array($0.utf8) } })
+    }
+
+    @Test("the page tells all but secrets")
+    func page() throws {
+        var reading = try #require(try KeyStore(portlayerKeys).read(.all))
+        reading.config.sessions[0].env = ["PATH=/bin", "DB_PASSWORD=hunter2", "API_TOKEN=", "PWD=/x"]
+        reading.config.sessions[0].args = ["sh", "\u{1B}[2J"]
+        let text = VICPage.text(reading, revealing: false, ignored: ["guestinfo.vice./unknown"])
+        for part in [
+            "Container \(containerID)\n", "  host name      busybox1\n", "  host key       (15 bytes, hidden)\n",
+            "  user           1000:1000\n",
+            "  environment    DB_PASSWORD=(hidden)\n", "  environment    API_TOKEN=(hidden)\n", "  environment    PWD=/x\n",
+            "  flags          terminal, stdin open, attach, waits to be attached to\n", "Volume vol1\n",
+            "  from           label://5c7f9e2a41b0d3c8\n",
+            "Network dhcpnet\n", "  adapter        PCI slot 1184", "  address        by DHCP\n", "  trust          published\n",
+            "Exec e1e2e3e4\n", "not one of a container's keys: guestinfo.vice./unknown\n", "\"\\u{1b}[2J\"",
+        ] {
+            #expect(text.contains(part), "'\(part)' is missing in \(text)")
+        }
+        #expect(!text.contains("hunter2") && !text.contains("BEGIN"))
+        #expect(VICPage.text(reading, revealing: true, ignored: []).contains("DB_PASSWORD=hunter2"))
+    }
+}
