@@ -16,7 +16,8 @@ import Testing
             master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
             try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
             slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
-            resize(master, rows, columns)
+            var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+            _ = ioctl(master, UInt(TIOCSWINSZ), &size)
             var settings = termios()
             tcgetattr(slave, &settings)
             before = settings
@@ -34,9 +35,9 @@ import Testing
             close(slave)
         }
 
-        func resize(_ descriptor: Int32? = nil, _ rows: UInt16, _ columns: UInt16) {
+        func resize(_ rows: UInt16, _ columns: UInt16) {
             var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
-            ioctl(descriptor ?? master, UInt(TIOCSWINSZ), &size)
+            _ = ioctl(master, UInt(TIOCSWINSZ), &size)
         }
 
         func type(_ text: String) { _ = text.withCString { write(master, $0, strlen($0)) } }
@@ -142,7 +143,9 @@ import Testing
         let list = try run(client("ps"))
         #expect(list.status == 0 && list.text.hasPrefix("ID ") && list.text.contains(" primary  running "), "\(list.text)\(list.errorText)")
 
-        let exec = try run(client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", "pwd; echo \"$A\"; cat; echo err >&2; exit 4"]), input: Data("in".utf8))
+        let script2 = "pwd; echo \"$A\"; cat; echo err >&2; exit 4"
+        let exec = try run(
+            client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", script2]), input: Data("in".utf8))
         #expect(exec.status == 4 && exec.text == "/tmp\n1 2\nin" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
         let missing = try run(client("exec", [], ["--", "/no/such/program"]))
         #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
@@ -151,7 +154,8 @@ import Testing
         #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")
 
         let stats = try run(client("stats"))
-        #expect(stats.status == 0 && (try JSONSerialization.jsonObject(with: stats.stdout)) is [String: Any])
+        let document = try JSONSerialization.jsonObject(with: stats.stdout) as? [String: Any]
+        #expect(stats.status == 0 && document?["container"] != nil)
 
         // OpenSSH, by the command that the manual has.
         let known = try String(contentsOfFile: keys, encoding: .utf8).split(separator: "\n").map { "container \($0)\n" }.joined()
