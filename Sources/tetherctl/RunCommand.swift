@@ -113,6 +113,7 @@ struct RunCommand: ParsableCommand {
                     "--env, --cwd, --user, --hostname and --read-only belong to a command; put them into the configuration")
             }
         }
+        if vic, interactive || tty { throw ValidationError("--vic excludes -i and -t: VIC's keys have no place for the client's key") }
         if vic, configEncoding != nil { throw ValidationError("--vic and --config-encoding exclude each other") }
         if kernel == nil, initrd != nil || append != nil { throw ValidationError("--initrd and --append need --kernel") }
         if kernel != nil, iso != nil { throw ValidationError("--kernel and --iso exclude each other") }
@@ -120,7 +121,6 @@ struct RunCommand: ParsableCommand {
             throw ValidationError("give a command after \"--\" or an OCI configuration with --config")
         }
         if interactive || tty, config == nil, command.isEmpty { throw ValidationError("-i and -t need a command or --config") }
-        if interactive || tty, vic { throw ValidationError("-i, -t and --vic exclude each other") }
         if interactive, config == "-" { throw ValidationError("-i and --config - exclude each other: both would read standard input") }
         if memory < 64 || memory > 1 << 20 { throw ValidationError("--memory is in MiB, at least 64") }
         if cpus < 1 || cpus > 255 { throw ValidationError("--cpus is 1 to 255") }
@@ -213,10 +213,8 @@ struct RunCommand: ParsableCommand {
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
                 throw VirtualMachineError(error.operation, error.object, error.errno.description)
             }
-            variables =
-                vic
-                ? try Self.vicKeys(content)
-                : try ConfigurationDelivery.variables(try client?.amend(content) ?? content, encoding: configEncoding)
+            let amended = try client?.amend(content) ?? content
+            variables = vic ? try Self.vicKeys(amended) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         } else if !command.isEmpty {
             // In VIC's keys a user may have a name.
             guard let user = ContainerConfiguration.parseUser(vic ? "0:0" : self.user ?? "0:0") else {
@@ -227,10 +225,9 @@ struct RunCommand: ParsableCommand {
                 arguments: command, environment: env, terminal: terminal, directory: cwd ?? "/", uid: user.uid, gid: user.gid,
                 hostname: hostname ?? "container", isReadOnly: readOnly)
             let json = try configuration.json()
+            let amended = try client?.amend(json) ?? json
             variables =
-                vic
-                ? try Self.vicKeys(json, user: self.user)
-                : try ConfigurationDelivery.variables(try client?.amend(json) ?? json, encoding: configEncoding)
+                vic ? try Self.vicKeys(amended, user: self.user) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         }
         for pair in guestinfo {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {
