@@ -40,6 +40,8 @@ public final class LineServer {
     /// A server whose connection is over, until its last words are out.
     private var departing: SSHServer?
     private var lastArrival: Int64
+    /// When the present connection began.
+    private var began: Int64 = 0
     private var isTold = false
 
     /// Connections that began, by handshake or banner, and how many of them were cut off by the next.
@@ -48,6 +50,8 @@ public final class LineServer {
 
     /// How long a client may be silent that keeps the VM from going off.
     static let patience: Int64 = 5_000_000_000
+    /// How long after the handshake a client's banner may begin.
+    static let bannerTime: Int64 = 3_000_000_000
 
     public init(_ configuration: Configuration, bridge: AttachBridge, random: RandomSource, now: Int64) {
         self.configuration = configuration
@@ -72,6 +76,8 @@ public final class LineServer {
             state = .waiting(responder)
             take(decision, now)
         case .connected(let server):
+            // Whoever synchronised says its banner at once. What comes much later is another client's, which has not seen ours.
+            if server.peerSoftware.isEmpty, now &- began >= LineServer.bannerTime { return begin(Array(bytes), now) }
             if let restart = detector.receive(bytes, now: now) { return restarted(restart, now) }
             server.receive(bytes, now: now)
             takeEvents(server)
@@ -107,6 +113,7 @@ public final class LineServer {
         connections &+= 1
         let server = SSHServer(configuration.server, random: random, now: now)
         isTold = false
+        began = now
         detector = RestartDetector(now: now)
         state = .connected(server)
         if !bytes.isEmpty { bytes.withUnsafeBytes { receive($0, now: now) } }

@@ -152,10 +152,10 @@ final class Lifecycle: EventHandler, SessionOwner {
         session.wantsTerminal = process.terminal
         session.mayTakeInput = process.terminal || launched.tether.stdin != .none
         session.endsInputWithClient = launched.tether.stdin == .once
+        let streams: Placement.Streams =
+            process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none)
         let placement = Placement(
-            cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor,
-            streams: process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none),
-            filter: filter)
+            cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {
             launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
             stepLaunch()

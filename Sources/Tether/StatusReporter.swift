@@ -77,8 +77,8 @@ final class StatusReporter {
 
     private func status() -> Status {
         var status = Status(
-            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, isWaiting: isWaiting, health: health,
-            timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
+            phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, isWaiting: isWaiting,
+            health: health, timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
         status.notHonoured = notHonoured
         return status
     }

@@ -42,7 +42,10 @@ final class ModelPID1 {
 
     private func answer(_ message: ClientMessage) {
         switch message {
-        case .hello: say(.hello(version: 1, name: "model", ServerLimits(maximumData: 16_384, maximumSessions: 8, maximumClients: 8, stdinCredit: stdinCredit, ringBytes: 65_536)))
+        case .hello:
+            let limits = ServerLimits(
+                maximumData: 16_384, maximumSessions: 8, maximumClients: 8, stdinCredit: stdinCredit, ringBytes: 65_536)
+            say(.hello(version: 1, name: "model", limits))
         case .list(let tag):
             for session in sessions { say(.session(tag: tag, session)) }
             say(.done(tag: tag))
@@ -50,14 +53,16 @@ final class ModelPID1 {
             if let attached { if let answer = attached(message) { say(answer) } } else { attach(tag, request) }
         case .exec(let tag, let request):
             if let attached { if let answer = attached(message) { say(answer) } } else {
-                say(.attached(tag: tag, Attached(session: request.session.isEmpty ? "exec-1" : request.session, stdinCredit: request.wantsStdin ? stdinCredit : 0)))
+                let name = request.session.isEmpty ? "exec-1" : request.session
+                say(.attached(tag: tag, Attached(session: name, stdinCredit: request.wantsStdin ? stdinCredit : 0)))
             }
         case .detach(let tag): say(.detached(tag: tag, Detachment(.requested)))
-        case .subscribe(let tag), .announce(let tag, _), .release(let tag), .stop(let tag, _, _), .reload(let tag), .pause(let tag), .resume(let tag), .signal(let tag, _, _):
+        case .subscribe(let tag), .announce(let tag, _), .release(let tag), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
+            .resume(let tag), .signal(let tag, _, _):
             say(.done(tag: tag))
         case .resize(let tag, let session, _, _):
             let hasTerminal = sessions.first { session.isEmpty || $0.id == session }?.hasTerminal ?? false
-            say(hasTerminal ? .done(tag: tag) : .failed(tag: tag, RequestFailure(.noTerminal, operation: "resize", object: session, cause: "it has no terminal")))
+            say(hasTerminal ? .done(tag: tag) : .failed(tag: tag, refusal(.noTerminal, "resize", session, "it has no terminal")))
         case .stats(let tag): say(.stats(tag: tag, Array(#"{"tether":{"rssKiB":1}}"#.utf8)))
         case .window, .stdin, .closeStdin, .wait, .forget, .ping: break
         }
@@ -65,10 +70,10 @@ final class ModelPID1 {
 
     private func attach(_ tag: UInt32, _ request: AttachRequest) {
         guard let session = sessions.first(where: { request.session.isEmpty || $0.id == request.session }) else {
-            return say(.failed(tag: tag, RequestFailure(.unknownSession, operation: "attach to", object: request.session, cause: "there is no session of this name")))
+            return say(.failed(tag: tag, refusal(.unknownSession, "attach to", request.session, "there is no session of this name")))
         }
         if request.wantsStdin && !session.stdinIsOpen {
-            return say(.failed(tag: tag, RequestFailure(.noStdin, operation: "attach to", object: session.id, cause: "its standard input is not open")))
+            return say(.failed(tag: tag, refusal(.noStdin, "attach to", session.id, "its standard input is not open")))
         }
         var attached = Attached(session: session.id, hasTerminal: session.hasTerminal, stdinCredit: request.wantsStdin ? stdinCredit : 0)
         if case .offset(let offset) = request.stdout {
@@ -76,6 +81,10 @@ final class ModelPID1 {
             attached.stdoutMissed = attached.stdoutOffset - offset
         }
         say(.attached(tag: tag, attached))
+    }
+
+    private func refusal(_ code: RequestFailure.Code, _ operation: String, _ object: String, _ cause: String) -> RequestFailure {
+        RequestFailure(code, operation: operation, object: object, cause: cause)
     }
 
     func say(_ message: ServerMessage) { answers.append(message) }
@@ -238,7 +247,9 @@ final class Bench {
 }
 
 extension [ConnectionEvent] {
-    func data(_ id: ChannelID) -> String { String(decoding: flatMap { if case .data(id, let bytes) = $0 { bytes } else { [UInt8]() } }, as: UTF8.self) }
+    func data(_ id: ChannelID) -> String {
+        String(decoding: flatMap { if case .data(id, let bytes) = $0 { bytes } else { [UInt8]() } }, as: UTF8.self)
+    }
     func errors(_ id: ChannelID) -> String {
         String(decoding: flatMap { if case .extendedData(id, 1, let bytes) = $0 { bytes } else { [UInt8]() } }, as: UTF8.self)
     }

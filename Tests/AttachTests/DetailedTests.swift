@@ -101,7 +101,8 @@ import Testing
         signal.text("main")
         signal.text("NOPE")
         for (name, data) in [
-            ("sessions@tether", []), ("keepalive@openssh.com", []), ("stop@tether", stop.bytes), ("stop@tether", [1]), ("signal@tether", signal.bytes),
+            ("sessions@tether", []), ("keepalive@openssh.com", []), ("stop@tether", stop.bytes), ("stop@tether", [1]),
+            ("signal@tether", signal.bytes),
             ("stats@tether", []), ("pause@tether", []), ("resume@tether", []), ("reload@tether", []), ("no-more-sessions@openssh.com", []),
         ] as [(String, [UInt8])] {
             bench.client.connection.globalRequest(name: name, data: data, wantsReply: true)

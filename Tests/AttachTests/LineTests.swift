@@ -26,6 +26,20 @@ import Testing
         #expect(bench.isAuthenticated && bench.server.connections == 1)
     }
 
+    @Test("a client that synchronised and said no more gives way to one that comes with its banner, and sees the server's")
+    func abandoned() throws {
+        let bench = try Bench()
+        bench.send([0x16, 0x2a])
+        try bench.run(connected: false)
+        bench.send([0x06, (bench.line.last ?? 0) &+ 1])
+        try bench.run(connected: false)
+        bench.line = []
+        bench.now += 10_000_000_000
+        bench.newClient()
+        try bench.run()
+        #expect(bench.isAuthenticated && bench.server.connections == 2)
+    }
+
     @Test("another client's SYN in the middle of a session: the old one is let go of, and the new one served")
     func restart() throws {
         let bench = try Bench()

@@ -42,7 +42,8 @@ import Testing
             bench.pid1.say(.exited(tag: tag, result(exitCode: 128 &+ number, signal: number, oomKilled: oom)))
             try bench.run()
             let request = try #require(bench.taken().requests(id).first)
-            #expect(SessionRequest(name: request.name, data: request.data) == .exitSignal(name: name, coreDumped: false, message: oom ? "out of memory" : ""))
+            let expected = SessionRequest.exitSignal(name: name, coreDumped: false, message: oom ? "out of memory" : "")
+            #expect(SessionRequest(name: request.name, data: request.data) == expected)
         }
     }
 
@@ -112,14 +113,16 @@ import Testing
         for (name, value) in [("LANG", "C.UTF-8"), ("LC_ALL", "C"), ("LD_PRELOAD", "/x"), ("PATH", "/y"), ("LC_\u{1}", "z")] {
             bench.client.connection.request(id, .environment(name: name, value: value), wantsReply: true)
         }
-        bench.client.connection.request(id, .terminal(name: "vt100", WindowSize(columns: 70_000, rows: 24), TerminalModes()), wantsReply: true)
+        let terminal = SessionRequest.terminal(name: "vt100", WindowSize(columns: 70_000, rows: 24), TerminalModes())
+        bench.client.connection.request(id, terminal, wantsReply: true)
         bench.client.connection.request(id, .execute(command: Array("echo \"a b\"".utf8)), wantsReply: true)
         try bench.run()
         #expect(bench.taken().replies(id) == [true, true, false, false, false, true, true])
         let process = try #require(bench.pid1.execs.first).1
         #expect(
             String(decoding: process.process, as: UTF8.self)
-                == #"{"args":["/bin/sh","-c","echo \"a b\""],"addEnv":["LANG=C.UTF-8","LC_ALL=C","TERM=vt100"],"terminal":true,"consoleSize":{"height":24,"width":65535}}"#)
+                == #"{"args":["/bin/sh","-c","echo \"a b\""],"addEnv":["LANG=C.UTF-8","LC_ALL=C","TERM=vt100"],"#
+                + #""terminal":true,"consoleSize":{"height":24,"width":65535}}"#)
         #expect(process.wantsStdin && bench.pid1.releases == 0)
         // One channel, one session.
         bench.client.connection.request(id, .shell, wantsReply: true)
@@ -132,7 +135,8 @@ import Testing
         let bench = try Bench()
         bench.pid1.attached = { message in
             guard case .exec(let tag, _) = message else { return nil }
-            return .failed(tag: tag, RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "/bin/sh", cause: "not found"))
+            let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "/bin/sh", cause: "not found")
+            return .failed(tag: tag, failure)
         }
         let id = try bench.channel()
         bench.client.connection.request(id, .execute(command: Array("true".utf8)), wantsReply: true)
@@ -153,7 +157,9 @@ import Testing
         bench.client.connection.request(id, .signal(name: "NOPE"), wantsReply: true)
         bench.client.connection.request(id, .lineBreak(milliseconds: 0), wantsReply: true)
         try bench.run()
-        let sizes = bench.pid1.messages.compactMap { if case .resize(_, let session, let rows, let columns) = $0 { "\(session) \(rows)x\(columns)" } else { nil } }
+        let sizes = bench.pid1.messages.compactMap { message -> String? in
+            if case .resize(_, let session, let rows, let columns) = message { "\(session) \(rows)x\(columns)" } else { nil }
+        }
         #expect(sizes == ["main 24x80", "main 40x120"])
         #expect(bench.taken().replies(id).suffix(3) == [true, false, true])
         let signals = bench.pid1.messages.compactMap { if case .signal(_, "main", let number) = $0 { number } else { nil } }

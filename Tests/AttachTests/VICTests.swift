@@ -70,7 +70,8 @@ import Testing
             for message in bench.pid1.messages {
                 if case .wait(let tag, "done") = message { bench.pid1.say(.exited(tag: tag, result("done", exitCode: 3))) }
                 if case .wait(let tag, "never") = message {
-                    bench.pid1.say(.failed(tag: tag, RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "x", cause: "not found")))
+                    let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "x", cause: "not found")
+                    bench.pid1.say(.failed(tag: tag, failure))
                 }
             }
             try bench.run()

@@ -23,11 +23,14 @@ import Testing
     private func commands(_ vm: AttachVM) throws {
         for options in [
             ["-c", "aes128-gcm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256"],
-            ["-c", "chacha20-poly1305@openssh.com", "-o", "KexAlgorithms=ecdh-sha2-nistp256", "-o", "HostKeyAlgorithms=ecdsa-sha2-nistp256"],
+            [
+                "-c", "chacha20-poly1305@openssh.com", "-o", "KexAlgorithms=ecdh-sha2-nistp256",
+                "-o", "HostKeyAlgorithms=ecdsa-sha2-nistp256",
+            ],
             ["-c", "aes256-ctr", "-m", "hmac-sha2-256-etm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256@libssh.org"],
             ["-c", "aes128-ctr", "-m", "hmac-sha2-256"],
         ] {
-            let both = try vm.ssh(["cat; echo err >&2; exit 3"], input: Data("in\n".utf8), options: options)
+            let both = try vm.ssh(["cat; echo err >&2; exit 3"], input: Data("in\n".utf8), options: options, isDirect: true)
             #expect(both.status == 3 && both.text == "in\n" && both.errorText == "err\n", "\(options): \(both.errorText)")
         }
         let environment = try vm.ssh(["echo $LANG:$LD_PRELOAD:$(id -u):$(pwd)"], options: ["-o", "SetEnv=LANG=C.UTF-8 LD_PRELOAD=/x"])
@@ -61,13 +64,14 @@ import Testing
         // Who only watches leaves its input alone.
         again.stop()
         _ = again.finish()
-        let watching = try vm.ssh(options: ["-o", "SetEnv=TETHER_STDOUT_FROM=0 TETHER_STDIN=none", "-n", "-o", "ServerAliveInterval=1"], seconds: 3)
+        let watching = try vm.ssh(options: ["-o", "SetEnv=TETHER_STDOUT_FROM=0 TETHER_STDIN=none", "-n"], seconds: 4)
         #expect(watching.text.hasPrefix("one\n1\n"), "\(watching.errorText)")
     }
 
     /// What comes before a client, and between two.
     private func beginnings(_ vm: AttachVM) throws {
         // Noise of all kinds: the next client is served.
+        vm.line.drop()
         var state: UInt64 = 1
         for _ in 0..<20 {
             let noise = (0..<300).map { _ -> UInt8 in
@@ -112,7 +116,8 @@ import Testing
         let digest = try run(["sha256sum"], input: data).text.prefix(64)
         let sent = try vm.ssh(["sha256sum"], input: data, options: ["-c", "aes128-gcm@openssh.com"])
         #expect(sent.text.prefix(64) == digest, "\(sent.errorText)")
-        let received = try vm.ssh(["head -c 2000000 /dev/urandom | tee /tmp/x; sha256sum </tmp/x >&2"], options: ["-c", "aes128-gcm@openssh.com"])
+        let received = try vm.ssh(
+            ["head -c 2000000 /dev/urandom | tee /tmp/x; sha256sum </tmp/x >&2"], options: ["-c", "aes128-gcm@openssh.com"])
         #expect(received.stdout.count == 2_000_000)
         let other = try run(["sha256sum"], input: received.stdout).text.prefix(64)
         #expect(received.errorText.prefix(64) == other)

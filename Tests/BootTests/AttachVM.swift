@@ -84,7 +84,8 @@ final class TestLine: @unchecked Sendable {
         while !lock.withLock({ isClosed }) {
             let present = lock.withLock { client }
             var watched = [
-                pollfd(fd: line, events: Int16(POLLIN), revents: 0), pollfd(fd: present >= 0 ? present : listener, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: line, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: present >= 0 ? present : listener, events: Int16(POLLIN), revents: 0),
             ]
             if poll(&watched, 2, 50) <= 0 { continue }
             if watched[0].revents != 0 {
@@ -192,8 +193,13 @@ final class AttachVM {
     }
 
     /// The command line of OpenSSH's client.
-    func command(_ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true) -> [String] {
-        var command = ["ssh", "-F", "/dev/null", "-p", "\(line.port)", "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))"]
+    /// - Parameter isDirect: it speaks to the line itself, and not through `tetherctl proxy`, which synchronises first.
+    func command(
+        _ words: [String], options: [String] = [], user: String = "container", hasKey: Bool = true, isDirect: Bool = false
+    ) throws -> [String] {
+        let proxy = "ProxyCommand=\(try Build.path("tetherctl")) proxy tcp://127.0.0.1:\(line.port)"
+        var command = ["ssh", "-F", "/dev/null"] + (isDirect ? ["-p", "\(line.port)"] : ["-o", proxy])
+        command += ["-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))"]
         command += ["-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlias=vm", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         command += hasKey ? ["-o", "IdentitiesOnly=yes", "-i", scratch.file("key")] : ["-o", "PubkeyAuthentication=no"]
         return command + options + ["\(user)@127.0.0.1"] + words
@@ -202,14 +208,14 @@ final class AttachVM {
     /// Runs OpenSSH's client to its end, for at most so many seconds.
     func ssh(
         _ words: [String] = [], input: Data = Data(), options: [String] = [], user: String = "container", hasKey: Bool = true,
-        seconds: Double = 120
+        isDirect: Bool = false, seconds: Double = 120
     ) throws -> Finished {
-        try run(command(words, options: options, user: user, hasKey: hasKey), input: input, seconds: seconds)
+        try run(command(words, options: options, user: user, hasKey: hasKey, isDirect: isDirect), input: input, seconds: seconds)
     }
 
     /// Starts OpenSSH's client with a pipe as its standard input.
     func start(_ words: [String] = [], options: [String] = [], input: Foundation.Pipe = Foundation.Pipe()) throws -> RunningClient {
-        try RunningClient(command(words, options: options), input, scratch)
+        try RunningClient(try command(words, options: options), input, scratch)
     }
 
     /// What guestinfo says of the container now.

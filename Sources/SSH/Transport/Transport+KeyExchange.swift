@@ -20,12 +20,10 @@ extension Transport {
         lists.keyExchange = wanted.keyExchange.filter(AlgorithmPreferences.supportedKeyExchange.contains)
         // Said once, in the first exchange.
         if !isReady {
-            // Not an array literal each: compiled for the guest, the client's was used in both roles.
-            let (extensions, strict) = isServer
-                ? (KeyExchangeInit.Signal.extensionsServer, KeyExchangeInit.Signal.strictServer)
-                : (KeyExchangeInit.Signal.extensionsClient, KeyExchangeInit.Signal.strictClient)
-            lists.keyExchange.append(extensions)
-            lists.keyExchange.append(strict)
+            lists.keyExchange +=
+                isServer
+                ? [KeyExchangeInit.Signal.extensionsServer, KeyExchangeInit.Signal.strictServer]
+                : [KeyExchangeInit.Signal.extensionsClient, KeyExchangeInit.Signal.strictClient]
         }
         lists.hostKey = wanted.hostKey.filter { name in
             guard AlgorithmPreferences.supportedHostKey.contains(name) else { return false }
