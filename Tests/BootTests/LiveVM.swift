@@ -1,6 +1,7 @@
 import Control
 import ControlClient
 import Foundation
+import Linux
 import SessionLog
 import Testing
 
