@@ -170,8 +170,9 @@ public final class AttachBridge {
         case .eof: break
         case .stdinCredit(let tag, let count):
             guard let index = index(tag) else { return }
-            channels[index].inputWindow += Int(count)
-            if !channels[index].discardsInput { client?.connection.grant(channels[index].id, bytes: Int(count)) }
+            if channels[index].discardsInput { return }
+            let bytes = channels[index].credited(Int(count))
+            if bytes > 0 { client?.connection.grant(channels[index].id, bytes: bytes) }
         case .stdinClosed(let tag, _): if let index = index(tag) { inputIsOver(index) }
         case .detached(let tag, let detachment): if let index = index(tag) { detached(index, detachment) }
         case .exited(let tag, let result): exited(tag, result)

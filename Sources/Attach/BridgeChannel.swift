@@ -72,8 +72,10 @@ struct BridgeChannel {
     /// The offset behind the last byte that was handed to the transport.
     var stdoutSent: UInt64 = 0
     var stderrSent: UInt64 = 0
-    /// Bytes of input that the client may send, of which PID 1 knows.
+    /// Bytes of input that the client knows it may send.
     var inputWindow = 0
+    /// Bytes more that it may send, and has not been told of.
+    private var inputCredit = 0
     /// Input is dropped: nobody reads it.
     var discardsInput = false
     /// The client's input has ended, before there was an attachment to end it in.
@@ -92,6 +94,17 @@ struct BridgeChannel {
         self.id = id
         self.dialect = dialect
         if dialect == .vic { start = .vic }
+    }
+
+    /// PID 1 takes more input.
+    /// - Returns: what the client is to be told of it: nothing as long as it is little beside what the client may send anyway, so that
+    ///   a keystroke is not answered by a packet of its own.
+    mutating func credited(_ count: Int) -> Int {
+        inputCredit += count
+        guard inputCredit >= inputWindow / 4 else { return 0 }
+        defer { inputCredit = 0 }
+        inputWindow += inputCredit
+        return inputCredit
     }
 
     /// Takes output of PID 1's.

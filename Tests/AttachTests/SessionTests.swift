@@ -106,6 +106,34 @@ import Testing
         #expect(sent == 500_000 && bench.pid1.input(tag).count == 1000)
     }
 
+    @Test("a keystroke is one packet, and so is its echo")
+    func keystroke() throws {
+        let bench = try Bench()
+        bench.pid1.stdinCredit = 32_768
+        let id = try bench.shell()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        _ = bench.taken()
+        for offset in 0..<10 {
+            _ = bench.client.connection.send(data: [120], on: id)
+            try bench.run()
+            bench.pid1.say(.stdinCredit(tag: tag, bytes: 1))
+            bench.pid1.say(.output(tag: tag, .stdout, offset: UInt64(offset), [120]))
+            try bench.run()
+            #expect(bench.taken() == [.data(id, [120])])
+        }
+        // Bulk input is told of what it may send long before it has to wait.
+        var sent = 0
+        while sent < 200_000 {
+            let count = bench.client.connection.send(data: [UInt8](repeating: 65, count: 4096)[...], on: id)
+            #expect(count > 0)
+            sent += count
+            try bench.run()
+            bench.pid1.say(.stdinCredit(tag: tag, bytes: UInt32(count)))
+            try bench.run()
+            if count == 0 { break }
+        }
+    }
+
     @Test("exec runs the container's shell, with what the client may set of the environment and its terminal")
     func exec() throws {
         let bench = try Bench()
