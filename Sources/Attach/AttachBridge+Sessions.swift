@@ -158,6 +158,7 @@ extension AttachBridge {
         guard let client else { return }
         let channel = channels[index]
         channels[index].phase = .closed
+        hasFinished = true
         if channel.dialect == .session {
             if let result = channel.result {
                 if let signal = Signal(rawValue: Int32(result.signal)), result.signal != 0 {

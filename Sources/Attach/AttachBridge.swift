@@ -71,6 +71,8 @@ public final class AttachBridge {
     public private(set) var closingCause: String?
     /// The container has ended for good: a client that is still there is not waited for without end.
     public private(set) var containerHasEnded = false
+    /// A session of the present client's has ended, and the client was told.
+    public internal(set) var hasFinished = false
 
     public init() {
         say(.hello(version: ControlProtocol.version, name: "tether-attach"))
@@ -122,6 +124,7 @@ public final class AttachBridge {
         self.isVIC = isVIC
         knowsEndOfWrite = software.hasPrefix("OpenSSH_")
         toldIDs = activeIDs
+        hasFinished = false
     }
 
     /// The connection is over: PID 1 is told that nobody follows its sessions any more. They run on.

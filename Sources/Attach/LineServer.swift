@@ -43,6 +43,8 @@ public final class LineServer {
     /// When the present connection began.
     private var began: Int64 = 0
     private var isTold = false
+    /// Since when nothing is left for the client, when the server departs.
+    private var settled: Int64?
 
     /// Connections that began, by handshake or banner, and how many of them were cut off by the next.
     public private(set) var connections: UInt64 = 0
@@ -50,6 +52,8 @@ public final class LineServer {
 
     /// How long a client may be silent that keeps the VM from going off.
     static let patience: Int64 = 5_000_000_000
+    /// How long a client may take to end the connection when its last session has ended.
+    static let courtesy: Int64 = 1_000_000_000
     /// How long after the handshake a client's banner may begin.
     static let bannerTime: Int64 = 3_000_000_000
 
@@ -204,11 +208,18 @@ public final class LineServer {
         takeEvents(server)
     }
 
-    /// PID 1 has closed the control interface: says good-bye once all that was for the client is with it.
+    /// PID 1 has closed the control interface: says good-bye once all that was for the client is with it, and it has had the time to
+    /// end the connection itself. OpenSSH's client forgets how its session ended when it is cut off right behind that.
     /// - Returns: whether nothing is left to be said.
-    public func depart() -> Bool {
+    public func depart(now: Int64) -> Bool {
         if case .connected(let server) = state, !isTold {
-            if bridge.isServing { return false }
+            if bridge.isServing || server.pendingOutput > 0 {
+                settled = nil
+                return false
+            }
+            let since = settled ?? now
+            settled = since
+            if bridge.hasFinished && now &- since < LineServer.courtesy { return false }
             isTold = true
             server.disconnect(SSHError(.byApplication, "serve", "", bridge.closingCause ?? "the VM goes off"))
             takeEvents(server)

@@ -66,7 +66,7 @@ final class AttachLoop {
         if let cause = bridge.closingCause {
             let deadline = farewell ?? now &+ AttachLoop.farewellTime
             farewell = deadline
-            if server.depart() && line.isDrained || now >= deadline { return cause }
+            if server.depart(now: now) && line.isDrained || now >= deadline { return cause }
         }
         let (lineReady, socketReady) = try wait(now)
         if socketReady & POLLOUT != 0 { try writeSocket() }

@@ -177,12 +177,17 @@ import Testing
         bench.pid1.say(.closing(cause: "the VM powers off"))
         bench.isBlocked = true
         try bench.run()
-        #expect(bench.bridge.closingCause == "the VM powers off" && !bench.server.depart())
+        #expect(bench.bridge.closingCause == "the VM powers off" && !bench.server.depart(now: bench.now))
         bench.isBlocked = false
         try bench.run()
-        _ = bench.server.depart()
+        // Now it is the client's turn, for a moment.
+        #expect(!bench.server.depart(now: bench.now))
+        bench.now += LineServer.courtesy - 1
+        #expect(!bench.server.depart(now: bench.now) && !bench.isEnded)
+        bench.now += 1
+        _ = bench.server.depart(now: bench.now)
         try bench.run()
-        #expect(bench.server.depart())
+        #expect(bench.server.depart(now: bench.now) && bench.isEnded)
         let events = bench.taken()
         #expect(events.data(id) == "bye" && events.contains(.closed(id)))
     }
