@@ -122,7 +122,10 @@ import VSPC
     }
 
     private func arguments(_ options: [String]) throws -> [String] {
-        [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"), "--timeout", "300"]
+        [
+            try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"),
+            "--timeout", "300",
+        ]
             + options
     }
 
@@ -153,10 +156,11 @@ import VSPC
     @Test("run -i passes on standard input and its end; streams stay apart, and nothing is lost")
     func runInput() throws {
         var state: UInt64 = 1
-        let input = Data((0..<300_000).map { _ -> UInt8 in
-            state = state &* 6_364_136_223_846_793_005 &+ 1
-            return UInt8(truncatingIfNeeded: state >> 40)
-        })
+        let input = Data(
+            (0..<300_000).map { _ -> UInt8 in
+                state = state &* 6_364_136_223_846_793_005 &+ 1
+                return UInt8(truncatingIfNeeded: state >> 40)
+            })
         let finished = try run(try arguments(["-i", "--", "sh", "-c", "echo first >&2; cat; echo last >&2; exit 5"]), input: input)
         #expect(finished.status == 5)
         #expect(finished.stdout == input, "\(finished.stdout.count) of \(input.count) bytes")
@@ -169,7 +173,8 @@ import VSPC
         let key = scratch.file("key")
         try #require(try run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key]).status == 0)
         let line = try String(contentsOfFile: key + ".pub", encoding: .utf8).trimmingCharacters(in: .newlines)
-        let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo bye; exit 9' TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
+        let traps = "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo bye; exit 9' TERM"
+        let script = traps + "; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
         let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authorizedKeys": [line]]] }
         let data = try JSONSerialization.data(withJSONObject: config)
         let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
@@ -184,9 +189,9 @@ import VSPC
         let list = try run(client("ps"))
         #expect(list.status == 0 && list.text.hasPrefix("ID ") && list.text.contains(" primary  running "), "\(list.text)\(list.errorText)")
 
-        let script2 = "pwd; echo \"$A\"; cat; echo err >&2; exit 4"
+        let work = "pwd; echo \"$A\"; cat; echo err >&2; exit 4"
         let exec = try run(
-            client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", script2]), input: Data("in".utf8))
+            client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", work]), input: Data("in".utf8))
         #expect(exec.status == 4 && exec.text == "/tmp\n1 2\nin" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
         let missing = try run(client("exec", [], ["--", "/no/such/program"]))
         #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
@@ -203,7 +208,8 @@ import VSPC
         let known = try String(contentsOfFile: keys, encoding: .utf8).split(separator: "\n").map { "container \($0)\n" }.joined()
         try scratch.write("known_hosts", Data(known.utf8))
         let ssh = try run([
-            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o", "BatchMode=yes",
+            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o",
+            "BatchMode=yes",
             "-o", "ProxyCommand=\(tetherctl) proxy \(socket)", "container", "echo from $0; exit 6",
         ])
         #expect(ssh.status == 6 && ssh.text.hasPrefix("from "), "\(ssh.text)\(ssh.errorText)")
@@ -229,7 +235,8 @@ import VSPC
                 "timeout", "60", tetherctl, "exec", "--identity", key, "--host-key", keys, "--vm", "app1", held, "--", "sh", "-c",
                 "head -c 100000 /dev/zero; exit 8",
             ])
-            #expect(through.status == 8 && through.stdout == Data(count: 100_000), "\(through.stdout.count): \(through.errorText), \(listed)")
+            #expect(
+                through.status == 8 && through.stdout == Data(count: 100_000), "\(through.stdout.count): \(through.errorText), \(listed)")
         }
 
         // A client that follows from the beginning to the end.
