@@ -181,6 +181,10 @@ import VSPC
         defer { if vm.process.isRunning { vm.process.terminate() } }
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
+        // The keys are there before the process is.
+        for _ in 0..<600 where (try? String(contentsOfFile: vm.output, encoding: .utf8))?.contains("line 1") != true {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
         let tetherctl = try Build.path("tetherctl")
         func client(_ command: String, _ options: [String] = [], _ rest: [String] = []) -> [String] {
             ["timeout", "60", tetherctl, command, "--identity", key, "--host-key", keys] + options + [socket] + rest
