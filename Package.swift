@@ -171,7 +171,10 @@ let testTargets: [Target] = [
         swiftSettings: common),
     .testTarget(
         name: "BootTests",
-        dependencies: ["CLinux", "ContainerSpec", "Control", "ControlClient", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH", "VIC"],
+        dependencies: [
+            "CLinux", "ContainerSpec", "Control", "ControlClient", "LineEndpoint", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH",
+            "VIC", "VSPC",
+        ],
         swiftSettings: common),
 ]
 

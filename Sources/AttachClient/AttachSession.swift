@@ -63,7 +63,8 @@ public final class AttachSession {
                 return outcome
             } catch {
                 options.terminal?.restore()
-                guard options.triesFirst || isStarted || mayHaveStarted, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
+                let isWorthIt = options.triesFirst || isStarted || mayHaveStarted
+                guard isWorthIt, error.mayBeTriedAgain(afterSuccess: isStarted), options.reconnectMilliseconds > 0 else { throw error }
                 let now = Clock.monotonic()
                 let since = downSince ?? now
                 if downSince == nil, isStarted, !options.isHopeless() { options.log("\(error); connecting again") }

@@ -60,7 +60,8 @@ public enum AttachClient {
                 guard case .globalReply(let success, let data) = event, isSent else { continue }
                 guard success else {
                     throw .refused(
-                        operation: "ask for", object: request.name, cause: "the guest does not know this request", code: "unsupported", exitCode: 0)
+                        operation: "ask for", object: request.name, cause: "the guest does not know this request", code: "unsupported",
+                        exitCode: 0)
                 }
                 if let failure = failure(in: data) { throw failure }
                 return data

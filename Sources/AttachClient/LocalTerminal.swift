@@ -50,6 +50,7 @@ public final class LocalTerminal {
         var size = winsize()
         guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return nil }
         return WindowSize(
-            columns: UInt32(size.ws_col), rows: UInt32(size.ws_row), widthPixels: UInt32(size.ws_xpixel), heightPixels: UInt32(size.ws_ypixel))
+            columns: UInt32(size.ws_col), rows: UInt32(size.ws_row), widthPixels: UInt32(size.ws_xpixel),
+            heightPixels: UInt32(size.ws_ypixel))
     }
 }

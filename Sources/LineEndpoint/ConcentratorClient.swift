@@ -32,7 +32,9 @@ public enum ConcentratorClient {
                 throw EndpointError("borrow", machine, "\(path) closes the connection without an answer")
             }
             line.append(byte)
-            if line.count > ConcentratorProtocol.maximumLine { throw EndpointError("borrow", machine, "\(path) is no concentrator's socket") }
+            if line.count > ConcentratorProtocol.maximumLine {
+                throw EndpointError("borrow", machine, "\(path) is no concentrator's socket")
+            }
         }
         let answer = String(decoding: line.dropLast(), as: UTF8.self)
         if answer == ConcentratorProtocol.granted { return descriptor }

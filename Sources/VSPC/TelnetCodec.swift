@@ -100,7 +100,7 @@ public struct TelnetDecoder: Sendable {
                 } else if let verb = Telnet.Verb(rawValue: byte) {
                     state = .option(verb)
                 }
-                // Any other command (NOP, GA, break) means nothing on a line.
+            // Any other command (NOP, GA, break) means nothing on a line.
             case .option(let verb):
                 flush()
                 items.append(.negotiation(verb, Telnet.Option(rawValue: byte)))

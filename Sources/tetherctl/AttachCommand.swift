@@ -15,7 +15,8 @@ struct AttachCommand: ParsableCommand {
     @OptionGroup var session: SessionOptions
     @Option(
         name: .customLong("from"),
-        help: ArgumentHelp("Where output begins: live, oldest, or an offset in bytes. (default: live; oldest for the first client)", valueName: "start"))
+        help: ArgumentHelp(
+            "Where output begins: live, oldest, or an offset in bytes. (default: live; oldest for the first client)", valueName: "start"))
     var start: String?
     @Flag(help: "Send no input, and do not end the session's.")
     var noStdin = false

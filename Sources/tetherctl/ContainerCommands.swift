@@ -56,8 +56,9 @@ struct PsCommand: ContainerCommand {
 
     /// An argument as a shell would take it; the guest is not trusted with the terminal.
     private static func quoted(_ argument: String) -> String {
-        let isPlain = !argument.isEmpty && argument.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || "0123456789_-./:=,+@%".unicodeScalars.contains($0) }
-        if isPlain { return argument }
+        let plain = "0123456789_-./:=,+@%".unicodeScalars
+        let isPlain = argument.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || plain.contains($0) }
+        if isPlain, !argument.isEmpty { return argument }
         var quoted = "'"
         for scalar in argument.unicodeScalars {
             switch scalar {
@@ -74,7 +75,9 @@ struct PsCommand: ContainerCommand {
 struct StopCommand: ContainerCommand {
     static let configuration = CommandConfiguration(
         commandName: "stop", abstract: "Stop a running container, over the VM's serial line.",
-        discussion: "The container's stop signal, or --signal, goes to its process, and SIGKILL when --timeout is over. Then the VM powers off.")
+        discussion: """
+            The container's stop signal, or --signal, goes to its process, and SIGKILL when --timeout is over. Then the VM powers off.
+            """)
 
     @OptionGroup var target: TargetOptions
     @Option(help: ArgumentHelp("Another signal than the configured one.", valueName: "name"))

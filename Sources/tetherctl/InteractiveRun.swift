@@ -83,7 +83,8 @@ final class InteractiveRun: @unchecked Sendable {
         (options.stdout, options.stderr) = (null, null)
         options.onSet = { [self] key, value in
             guard key == Self.hostKeysKey else { return }
-            let keys = String(decoding: value, as: UTF8.self).split(whereSeparator: \.isNewline).compactMap { try? PublicKey(line: String($0)) }
+            let lines = String(decoding: value, as: UTF8.self).split(whereSeparator: \.isNewline)
+            let keys = lines.compactMap { try? PublicKey(line: String($0)) }
             lock.withLock { hostKeys = keys }
         }
         options.onStart = { [self] path in start(path) }
@@ -99,7 +100,11 @@ final class InteractiveRun: @unchecked Sendable {
         let signals = [SIGWINCH, SIGCONT]
         _ = hostprocess_watch_more_signals(signals, Int32(signals.count))
         // A VM that was started again with another accelerator has the line at the same place.
-        guard lock.withLock({ defer { isStarted = true }; return !isStarted }) else { return }
+        let wasStarted = lock.withLock {
+            defer { isStarted = true }
+            return isStarted
+        }
+        if wasStarted { return }
         let thread = Thread { [self] in
             let result: Result<AttachOutcome, AttachError>
             do throws(AttachError) { result = .success(try attach(path)) } catch { result = .failure(error) }

@@ -18,7 +18,9 @@ struct ServeCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Where VMs connect; \":13370\" means all addresses of this machine.", valueName: "host:port"))
     var listen = ":13370"
-    @Option(help: ArgumentHelp("The socket for attach, proxy and --list. (default: serve.sock in $XDG_RUNTIME_DIR or /run)", valueName: "path"))
+    @Option(
+        help: ArgumentHelp(
+            "The socket for attach, proxy and --list. (default: tether-serve.sock in $XDG_RUNTIME_DIR or /run)", valueName: "path"))
     var socket: String?
     @Flag(help: "List the lines that a running \"tetherctl serve\" has, and end.")
     var list = false

@@ -15,7 +15,7 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customLong("host-key"),
         help: ArgumentHelp(
-            "The VM's host key: a fingerprint (SHA256:...), a public key, or a file of such. May be repeated. (default: as known from before)",
+            "The VM's host key: a fingerprint (SHA256:...), a public key, or a file of such. May be repeated. (default: as known)",
             valueName: "key"))
     var hostKeys: [String] = []
     @Flag(help: "Take a host key that is not known yet without asking, and remember it. One that has changed is refused all the same.")
@@ -76,8 +76,8 @@ struct TargetOptions: ParsableArguments {
         if !identities.isEmpty { return keys }
         // Those that are there and not encrypted.
         for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
-            guard let text = try? Self.content(of: "\(NSHomeDirectory())/.ssh/\(name)"), let key = try? PrivateKey(text: text) else { continue }
-            keys.append(key)
+            guard let text = try? Self.content(of: "\(NSHomeDirectory())/.ssh/\(name)") else { continue }
+            if let key = try? PrivateKey(text: text) { keys.append(key) }
         }
         return keys
     }

@@ -134,7 +134,8 @@ final class ModelGuest: @unchecked Sendable {
 
     /// - Returns: false when the connection is over.
     private func step(_ connection: Connection) -> Bool {
-        var watched = pollfd(fd: connection.line.rawValue, events: Int16(POLLIN | (connection.line.pendingOutput > 0 ? POLLOUT : 0)), revents: 0)
+        var watched = pollfd(
+            fd: connection.line.rawValue, events: Int16(POLLIN | (connection.line.pendingOutput > 0 ? POLLOUT : 0)), revents: 0)
         poll(&watched, 1, connection.isAttached ? 1 : 10)
         let now = Clock.monotonic()
         switch (try? connection.line.read()) ?? .closed {
@@ -297,7 +298,8 @@ final class ModelGuest: @unchecked Sendable {
         } else if let code = state.exitCode {
             server.connection.request(id, .exitStatus(code))
             var writer = WireWriter()
-            let totals = [("stdout", state.stdout.count), ("stderr", state.stderr.count)].map { "\"\($0)\":{\"bytes\":\($1),\"sha256\":\"\"}" }
+            let totals = [("stdout", state.stdout.count), ("stderr", state.stderr.count)]
+                .map { "\"\($0)\":{\"bytes\":\($1),\"sha256\":\"\"}" }
             writer.text("{\"id\":\"\(state.id)\",\"exitCode\":\(code),\(totals.joined(separator: ","))}")
             server.connection.request(id, name: "exited@tether", data: writer.bytes)
         } else {
@@ -317,7 +319,9 @@ struct ClientRun {
     var outcome: AttachOutcome?
     var error: AttachError?
 
-    init(_ target: AttachTarget, _ purpose: AttachOptions.Purpose, input: [UInt8]? = nil, _ change: (inout AttachOptions) -> Void = { _ in }) throws {
+    init(
+        _ target: AttachTarget, _ purpose: AttachOptions.Purpose, input: [UInt8]? = nil, _ change: (inout AttachOptions) -> Void = { _ in }
+    ) throws {
         let streams = [try Pipe().take(), try Pipe().take(), try Pipe().take()]
         var options = AttachOptions(purpose)
         options.wantsInput = input != nil

@@ -20,7 +20,9 @@ import Testing
         expectSame(run.stderr, noise(70_000, seed: 2))
     }
 
-    @Test("a process that a signal ended has the exit code that a shell gives", arguments: [("KILL", 137), ("TERM", 143), ("WINCH@tether", 156)])
+    @Test(
+        "a process that a signal ended has the exit code that a shell gives",
+        arguments: [("KILL", 137), ("TERM", 143), ("WINCH@tether", 156)])
     func signal(_ name: String, _ code: Int32) throws {
         let guest = try ModelGuest(.init(exitSignal: name))
         #expect(try ClientRun(try guest.target(), primary).outcome == .exited(code))
@@ -58,7 +60,8 @@ import Testing
         thread.start()
         let run = try ClientRun(try guest.target(), primary)
         #expect(run.outcome == .exited(0))
-        let lost = run.log.compactMap { $0.hasSuffix("bytes of stdout are lost: the guest does not keep them any more") ? Int($0.prefix { $0 != " " }) : nil }
+        let told = run.log.filter { $0.hasSuffix("bytes of stdout are lost: the guest does not keep them any more") }
+        let lost = told.compactMap { Int($0.prefix { $0 != " " }) }
         #expect(lost.count == 1 && run.stdout.count + lost.reduce(0, +) == stdout.count, "\(run.log)")
         expectSame(Array(run.stdout.suffix(100)), Array(stdout.suffix(100)))
     }
@@ -161,7 +164,9 @@ import Testing
             $0.terminal = LocalTerminal(slave)
         }
         #expect(run.outcome == .detached && run.stdout == Array("$ ".utf8))
-        let change = guest.with { $0.requests.first { $0.name == "window-change" }.flatMap { SessionRequest(name: $0.name, data: $0.data) } }
+        let change = guest.with {
+            $0.requests.first { $0.name == "window-change" }.flatMap { SessionRequest(name: $0.name, data: $0.data) }
+        }
         #expect(change == .windowChange(WindowSize(columns: 100, rows: 30)))
         #expect(guest.with { $0.answers["raw"] } == "yes")
         var after = termios()

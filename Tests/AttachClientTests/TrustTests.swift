@@ -77,9 +77,10 @@ import Testing
 
     @Test("questions are answered with the guest's documents, its refusals and what it does not know")
     func requests() throws {
-        let guest = try ModelGuest(.init(answers: [
-            "sessions@tether": "{\"sessions\":[]}", "stop@tether": "{}", "signal@tether": ModelGuest.failure("notRunning"),
-        ]))
+        let guest = try ModelGuest(
+            .init(answers: [
+                "sessions@tether": "{\"sessions\":[]}", "stop@tether": "{}", "signal@tether": ModelGuest.failure("notRunning"),
+            ]))
         #expect(try AttachClient.ask(.sessions, of: try guest.target()) == Array("{\"sessions\":[]}".utf8))
         #expect(try AttachClient.ask(.stop(signal: "TERM", milliseconds: 5000), of: try guest.target()) == Array("{}".utf8))
         #expect(guest.with { $0.requests.last?.data } == [0, 0, 0, 4, 84, 69, 82, 77, 1, 0, 0, 19, 136])

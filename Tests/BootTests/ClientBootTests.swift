@@ -1,6 +1,8 @@
 import CLinux
 import Foundation
+import LineEndpoint
 import Testing
+import VSPC
 
 /// tetherctl as a client of the attach line: run -it, attach, exec and the others, and OpenSSH through tetherctl proxy.
 @Suite("Boot: clients of the attach line", .serialized) struct ClientBootTests {
@@ -80,8 +82,50 @@ import Testing
         }
     }
 
+    /// What an ESX host does with a VM's line, as a model: connects it to a concentrator.
+    private final class HostModel: @unchecked Sendable {
+        private let lock = NSLock()
+        private var isOver = false
+        private let done = DispatchSemaphore(value: 0)
+
+        init(line path: String, port: UInt16) throws {
+            nonisolated(unsafe) let line = try LineConnection(to: .socket(path: path))
+            nonisolated(unsafe) let proxy = try LineConnection(to: .tcp(host: "127.0.0.1", port: port))
+            let thread = Thread { [self] in
+                var session = MachineSession(uuid: "564d 0001", name: "app1")
+                while !lock.withLock({ isOver }) {
+                    var isIdle = true
+                    if case .bytes(let bytes)? = try? line.read() {
+                        session.send(bytes[...])
+                        isIdle = false
+                    }
+                    if case .bytes(let bytes)? = try? proxy.read() {
+                        for case .data(let data) in session.receive(bytes[...]) { line.send(data[...]) }
+                        isIdle = false
+                    }
+                    proxy.send(session.takeOutput()[...])
+                    try? line.flush()
+                    try? proxy.flush()
+                    if isIdle { usleep(500) }
+                }
+                line.close()
+                proxy.close()
+                done.signal()
+            }
+            thread.start()
+        }
+
+        func close() {
+            lock.withLock { isOver = true }
+            done.wait()
+        }
+    }
+
     private func arguments(_ options: [String]) throws -> [String] {
-        [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"), "--timeout", "300"]
+        [
+            try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"),
+            "--timeout", "300",
+        ]
             + options
     }
 
@@ -112,10 +156,11 @@ import Testing
     @Test("run -i passes on standard input and its end; streams stay apart, and nothing is lost")
     func runInput() throws {
         var state: UInt64 = 1
-        let input = Data((0..<300_000).map { _ -> UInt8 in
-            state = state &* 6_364_136_223_846_793_005 &+ 1
-            return UInt8(truncatingIfNeeded: state >> 40)
-        })
+        let input = Data(
+            (0..<300_000).map { _ -> UInt8 in
+                state = state &* 6_364_136_223_846_793_005 &+ 1
+                return UInt8(truncatingIfNeeded: state >> 40)
+            })
         let finished = try run(try arguments(["-i", "--", "sh", "-c", "echo first >&2; cat; echo last >&2; exit 5"]), input: input)
         #expect(finished.status == 5)
         #expect(finished.stdout == input, "\(finished.stdout.count) of \(input.count) bytes")
@@ -128,13 +173,18 @@ import Testing
         let key = scratch.file("key")
         try #require(try run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key]).status == 0)
         let line = try String(contentsOfFile: key + ".pub", encoding: .utf8).trimmingCharacters(in: .newlines)
-        let script = "trap 'echo hup' HUP; trap 'echo bye; exit 9' TERM; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
+        let traps = "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo bye; exit 9' TERM"
+        let script = traps + "; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
         let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authorizedKeys": [line]]] }
         let data = try JSONSerialization.data(withJSONObject: config)
         let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
         defer { if vm.process.isRunning { vm.process.terminate() } }
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
+        // The keys are there before the process is.
+        for _ in 0..<600 where (try? String(contentsOfFile: vm.output, encoding: .utf8))?.contains("line 1") != true {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
         let tetherctl = try Build.path("tetherctl")
         func client(_ command: String, _ options: [String] = [], _ rest: [String] = []) -> [String] {
             ["timeout", "60", tetherctl, command, "--identity", key, "--host-key", keys] + options + [socket] + rest
@@ -143,9 +193,9 @@ import Testing
         let list = try run(client("ps"))
         #expect(list.status == 0 && list.text.hasPrefix("ID ") && list.text.contains(" primary  running "), "\(list.text)\(list.errorText)")
 
-        let script2 = "pwd; echo \"$A\"; cat; echo err >&2; exit 4"
+        let work = "pwd; echo \"$A\"; cat; echo err >&2; exit 4"
         let exec = try run(
-            client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", script2]), input: Data("in".utf8))
+            client("exec", ["-i", "--env", "A=1 2", "--workdir", "/tmp"], ["--", "sh", "-c", work]), input: Data("in".utf8))
         #expect(exec.status == 4 && exec.text == "/tmp\n1 2\nin" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
         let missing = try run(client("exec", [], ["--", "/no/such/program"]))
         #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
@@ -153,6 +203,7 @@ import Testing
         let wrong = try run(["timeout", "60", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
         #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")
 
+        #expect(try run(client("signal", [], ["HUP"])).status == 0)
         let stats = try run(client("stats"))
         let document = try JSONSerialization.jsonObject(with: stats.stdout) as? [String: Any]
         #expect(stats.status == 0 && document?["container"] != nil)
@@ -161,21 +212,49 @@ import Testing
         let known = try String(contentsOfFile: keys, encoding: .utf8).split(separator: "\n").map { "container \($0)\n" }.joined()
         try scratch.write("known_hosts", Data(known.utf8))
         let ssh = try run([
-            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o", "BatchMode=yes",
+            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o",
+            "BatchMode=yes",
             "-o", "ProxyCommand=\(tetherctl) proxy \(socket)", "container", "echo from $0; exit 6",
         ])
         #expect(ssh.status == 6 && ssh.text.hasPrefix("from "), "\(ssh.text)\(ssh.errorText)")
 
+        // The same over a concentrator.
+        do {
+            let held = scratch.file("serve.sock")
+            let serve = try RunningProgram([tetherctl, "serve", "--listen", "127.0.0.1:0", "--socket", held])
+            defer { serve.process.terminate() }
+            var port: UInt16?
+            for _ in 0..<100 where port == nil {
+                Thread.sleep(forTimeInterval: 0.1)
+                port = serve.errorText.split(separator: "port ").last.flatMap { UInt16($0.prefix { $0.isNumber }) }
+            }
+            let host = try HostModel(line: socket, port: try #require(port, "\(serve.errorText)"))
+            defer { host.close() }
+            var listed = ""
+            for _ in 0..<100 where !listed.contains("app1 ") {
+                Thread.sleep(forTimeInterval: 0.1)
+                listed = try run([tetherctl, "serve", "--list", "--socket", held]).text
+            }
+            let through = try run([
+                "timeout", "60", tetherctl, "exec", "--identity", key, "--host-key", keys, "--vm", "app1", held, "--", "sh", "-c",
+                "head -c 100000 /dev/zero; exit 8",
+            ])
+            #expect(
+                through.status == 8 && through.stdout == Data(count: 100_000), "\(through.stdout.count): \(through.errorText), \(listed)")
+        }
+
         // A client that follows from the beginning to the end.
         let follower = Process()
         let output = Foundation.Pipe()
-        follower.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        follower.arguments = client("attach", ["--from", "oldest", "--no-stdin"])
+        follower.executableURL = URL(fileURLWithPath: tetherctl)
+        follower.arguments = Array(client("attach", ["--from", "oldest", "--no-stdin"]).dropFirst(3))
         follower.standardOutput = output
         try follower.run()
         var text = ""
         while !text.contains("line 3\n") { text += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
         // A signal to the client is one to the process.
+        kill(follower.processIdentifier, SIGUSR1)
+        while !text.contains("usr1\n") { text += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
         kill(follower.processIdentifier, SIGTERM)
         while true {
             let more = output.fileHandleForReading.availableData
@@ -183,9 +262,33 @@ import Testing
             text += String(decoding: more, as: UTF8.self)
         }
         follower.waitUntilExit()
-        #expect(text.hasPrefix("line 1\nline 2\n") && text.hasSuffix("bye\n"), "\(text)")
+        #expect(text.hasPrefix("line 1\nline 2\n") && text.hasSuffix("bye\n") && text.contains("\nhup\n"), "\(text)")
         #expect(follower.terminationStatus == 9)
         let finished = try vm.finish()
         #expect(finished.status == 9, "\(finished.errorText)")
+    }
+
+    @Test("stop over the line ends the VM with the container's status; signal reaches a session")
+    func stop() throws {
+        let scratch = try Scratch()
+        let script = "trap 'echo got it' USR2; trap 'exit 11' QUIT; echo ready; while :; do sleep 0.2; done"
+        let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authentication": "none"]] }
+        let data = try JSONSerialization.data(withJSONObject: config)
+        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
+        defer { if vm.process.isRunning { vm.process.terminate() } }
+        let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
+        for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
+        for _ in 0..<600 where (try? String(contentsOfFile: vm.output, encoding: .utf8))?.contains("ready") != true {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        let tetherctl = try Build.path("tetherctl")
+        let signal = try run(["timeout", "60", tetherctl, "signal", "--host-key", keys, socket, "USR2"])
+        #expect(signal.status == 0, "\(signal.errorText)")
+        let refused = try run(["timeout", "60", tetherctl, "signal", "--host-key", keys, "--session", "none", socket, "USR2"])
+        #expect(refused.status == 1 && refused.errorText.contains("none"), "\(refused.errorText)")
+        let stop = try run(["timeout", "60", tetherctl, "stop", "--host-key", keys, "--signal", "QUIT", "--timeout", "30", socket])
+        #expect(stop.status == 0, "\(stop.errorText)")
+        let finished = try vm.finish()
+        #expect(finished.status == 11 && finished.text == "ready\ngot it\n", "\(finished.text)\(finished.errorText)")
     }
 }

@@ -37,7 +37,7 @@ import VSPC
         let before = source.data.count
         // What the VM still says while it is copied goes its old way.
         source.send(Array(down[200_000..<400_000]))
-        for _ in 0..<50 { 
+        for _ in 0..<50 {
             try source.step()
             try borrower.step()
         }
@@ -54,7 +54,9 @@ import VSPC
         expectSame(borrower.data, down)
         expectSame(source.data + target.data, up)
         try run([source], [], "the old connection's end") { source.isClosed }
-        try server.wait("one line, at rest") { $0.count == 1 && $0.first?["moving"] as? Bool == false && $0.first?["lent"] as? Bool == true }
+        try server.wait("one line, at rest") {
+            $0.count == 1 && $0.first?["moving"] as? Bool == false && $0.first?["lent"] as? Bool == true
+        }
     }
 
     @Test("an aborted move leaves the line where it was, and what waited is delivered")

@@ -112,7 +112,8 @@ import VSPC
                     usleep(1000)
                     accepted = (try? Sockets.accept(listener)) ?? nil
                 }
-                guard let number = accepted?.descriptor, let line = try? LineConnection(FileDescriptor(owning: number), name: "guest") else { return }
+                guard let number = accepted?.descriptor, let line = try? LineConnection(FileDescriptor(owning: number), name: "guest")
+                else { return }
                 // What a line holds when one opens it.
                 line.send(Array("SeaBIOS\r\n\u{6}\u{15}".utf8)[...])
                 var guest = HandshakeResponder(seed: 1)
@@ -175,7 +176,9 @@ import VSPC
         let missing = try Program(["proxy", directory + "/none"])
         missing.process.waitUntilExit()
         let text = String(decoding: missing.errors.fileHandleForReading.availableData, as: UTF8.self)
-        #expect(missing.process.terminationStatus == 255 && text == "tetherctl: find the endpoint \(directory)/none: No such file or directory\n")
+        #expect(
+            missing.process.terminationStatus == 255
+                && text == "tetherctl: find the endpoint \(directory)/none: No such file or directory\n")
 
         let silent = try Sockets.listen(path: directory + "/silent")
         let late = try Program(["proxy", "--timeout", "1", directory + "/silent"])

@@ -56,7 +56,9 @@ extension HandshakeInitiator {
 
     @Test("the last bytes count: of noise and many SYNs in one piece, only the last SYN is answered")
     func noise() {
-        for noise in [[], Array("SeaBIOS\r\nBooting\r\n".utf8), [0x16], [0x16, 1, 0x16, 2], [0x06, 3], [0x15], Array("SSH-2.0".utf8), [0]] {
+        for noise in [
+            [], Array("SeaBIOS\r\nBooting\r\n".utf8), [0x16], [0x16, 1, 0x16, 2], [0x06, 3], [0x15], Array("SSH-2.0".utf8), [0],
+        ] {
             var guest = HandshakeResponder(seed: 3)
             guard case .reply(let ack) = guest.receive(noise + [0x16, 0x40]) else {
                 Issue.record("no answer behind \(noise)")

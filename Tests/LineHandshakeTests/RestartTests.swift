@@ -138,7 +138,9 @@ import Testing
                 let piece = 1 + number(left)
                 stalls += 1
                 let silence = Int64(number(600)) * millisecond
-                if line.receive(Array(packet[(packet.count - left)..<(packet.count - left + piece)]), after: silence, ends: piece == left) != nil {
+                if line.receive(Array(packet[(packet.count - left)..<(packet.count - left + piece)]), after: silence, ends: piece == left)
+                    != nil
+                {
                     alarms += 1
                     break
                 }

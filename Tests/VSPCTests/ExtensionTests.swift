@@ -4,7 +4,9 @@ import Testing
 
 @Suite("vSPC: VMware's extension") struct ExtensionTests {
     /// Carries bytes between the two ends until nothing is left.
-    private func exchange(_ machine: inout MachineSession, _ proxy: inout ProxySession) -> (machine: [MachineSession.Event], proxy: [ProxySession.Event]) {
+    private func exchange(_ machine: inout MachineSession, _ proxy: inout ProxySession) -> (
+        machine: [MachineSession.Event], proxy: [ProxySession.Event]
+    ) {
         var (atMachine, atProxy): ([MachineSession.Event], [ProxySession.Event]) = ([], [])
         while true {
             let toProxy = machine.takeOutput()
@@ -79,7 +81,8 @@ import Testing
         #expect(proxy.receive([255, 250, 232, 99, 1, 2, 255, 240]) == [])
         #expect(proxy.takeOutput() == [255, 250, 232, 3, 99, 255, 240])
         let malformed: [[UInt8]] = [
-            [], [40], [40] + [UInt8](repeating: 1, count: 65), [44], [70], [2], [2, 1, 1], [81, 1], [80] + [UInt8](repeating: 65, count: 1025),
+            [], [40], [40] + [UInt8](repeating: 1, count: 65), [44], [70], [2], [2, 1, 1], [81, 1],
+            [80] + [UInt8](repeating: 65, count: 1025),
         ]
         for parameters in malformed {
             #expect(proxy.receive([255, 250, 232] + parameters + [255, 240]) == [], "\(parameters)")
