@@ -161,7 +161,10 @@ func attach(connection ssh.Conn) {
 		_, err := channel.Write(data)
 		check(err, "write")
 		request(channel, "close-stdin", nil, true)
-		check(channel.CloseWrite(), "close the input")
+		// EOF: the process has ended of close-stdin, and its channel with it, before there was time to say more.
+		if err := channel.CloseWrite(); err != io.EOF {
+			check(err, "close the input")
+		}
 	}()
 	errors := make(chan []byte)
 	go func() {
