@@ -41,7 +41,8 @@ let guestTargets: [Target] = [
     .target(name: "CLinux", cSettings: c + (embedded ? [.define("CLINUX_WITHOUT_LIBM")] : [])),
     .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: guest),
     .target(name: "CBackdoor", cSettings: c),
-    .target(name: "GuestInfo", dependencies: ["CBackdoor", "CLinux", "CNettle", "CZlib", "Linux"], swiftSettings: guest),
+    .target(name: "Base64Coding", dependencies: ["CNettle"], swiftSettings: guest),
+    .target(name: "GuestInfo", dependencies: ["Base64Coding", "CBackdoor", "CLinux", "CZlib", "Linux"], swiftSettings: guest),
     .target(name: "ContainerSpec", dependencies: ["CJansson", "CCapability", "CLinux", "Linux"], swiftSettings: guest,
         linkerSettings: embedded ? [] : [.linkedLibrary("m")]),
     .target(name: "Seccomp", dependencies: ["CSeccomp", "CLinux", "ContainerSpec", "Linux"], swiftSettings: guest),
@@ -50,8 +51,8 @@ let guestTargets: [Target] = [
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "LineHandshake", swiftSettings: guest),
-    .target(name: "SSH", dependencies: ["CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
-    .target(name: "VIC", dependencies: ["CNettle", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
+    .target(name: "SSH", dependencies: ["Base64Coding", "CHogweed", "CLinux", "CNettle", "CZlib"], swiftSettings: guest),
+    .target(name: "VIC", dependencies: ["Base64Coding", "CLinux", "ContainerSpec", "Linux", "SessionLog"], swiftSettings: guest),
     // In the guest the package manager links libcap by what pkg-config says, statically (scripts/build-guest).
     .target(name: "CSpawn", cSettings: c, linkerSettings: embedded ? [] : [.linkedLibrary("cap")]),
     .target(
@@ -129,6 +130,7 @@ let hostTargets: [Target] = [
 ]
 
 let testTargets: [Target] = [
+    .testTarget(name: "Base64CodingTests", dependencies: ["Base64Coding"], swiftSettings: common),
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
     .testTarget(
         name: "GuestInfoTests",

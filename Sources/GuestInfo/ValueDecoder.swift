@@ -1,4 +1,4 @@
-import CNettle
+import Base64Coding
 import CZlib
 
 /// How a value is packed to survive its way through the host's configuration, by the names cloud-init uses.
@@ -37,21 +37,8 @@ public enum ValueDecoder: Equatable, Sendable {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (byte >= 0x09 && byte <= 0x0D) }
 
-    /// RFC 4648 base64 with its padding; white space anywhere is skipped, as by nettle.
     static func decodeBase64(_ text: [UInt8]) throws(GuestInfoError.Cause) -> [UInt8] {
-        var context = base64_decode_ctx()
-        nettle_base64_decode_init(&context)
-        // BASE64_DECODE_LENGTH of nettle: six bits a character, and those that may wait in the context.
-        var result = [UInt8](repeating: 0, count: (text.count / 4 + 1) * 3)
-        var length = result.count
-        let valid = text.withUnsafeBytes { source in
-            result.withUnsafeMutableBufferPointer { target in
-                nettle_base64_decode_update(
-                    &context, &length, target.baseAddress, source.count, source.baseAddress?.assumingMemoryBound(to: CChar.self))
-            }
-        }
-        guard valid == 1, nettle_base64_decode_final(&context) == 1, length <= result.count else { throw .malformedBase64 }
-        result.removeLast(result.count - length)
+        guard let result = Base64.decode(text) else { throw .malformedBase64 }
         return result
     }
 

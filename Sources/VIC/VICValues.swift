@@ -1,4 +1,4 @@
-import CNettle
+import Base64Coding
 import SessionLog
 
 /// The texts of single values, as Go's strconv, time and encoding/base64 read and write them.
@@ -17,33 +17,9 @@ enum VICValues {
     static func integer(_ text: String) -> Int64? { text.isEmpty ? 0 : Int64(text) }
 
     /// RFC 4648 with padding.
-    static func bytes(_ text: String) -> [UInt8]? {
-        let text = Array(text.utf8)
-        var context = base64_decode_ctx()
-        nettle_base64_decode_init(&context)
-        // BASE64_DECODE_LENGTH of nettle: six bits a character, and those that may wait in the context.
-        var result = [UInt8](repeating: 0, count: (text.count / 4 + 1) * 3)
-        var length = result.count
-        let valid = text.withUnsafeBytes { source in
-            result.withUnsafeMutableBufferPointer { target in
-                nettle_base64_decode_update(
-                    &context, &length, target.baseAddress, source.count, source.baseAddress?.assumingMemoryBound(to: CChar.self))
-            }
-        }
-        guard valid == 1, nettle_base64_decode_final(&context) == 1, length <= result.count else { return nil }
-        result.removeLast(result.count - length)
-        return result
-    }
+    static func bytes(_ text: String) -> [UInt8]? { Base64.decode(text.utf8) }
 
-    static func text(_ bytes: [UInt8]) -> String {
-        var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4)
-        text.withUnsafeMutableBytes { target in
-            bytes.withUnsafeBufferPointer { source in
-                nettle_base64_encode_raw(target.baseAddress?.assumingMemoryBound(to: CChar.self), source.count, source.baseAddress)
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
+    static func text(_ bytes: [UInt8]) -> String { Base64.encode(bytes) }
 
     /// Go's default text of a time: `2017-07-14 02:40:01.25 +0200 CEST`, perhaps with a reading of the monotonic clock behind it.
     /// Its zero time, which stands for none, is long before 1970, and so becomes 1970.

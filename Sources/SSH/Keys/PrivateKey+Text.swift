@@ -1,3 +1,5 @@
+import Base64Coding
+
 /// Keys in text: what OpenSSH and OpenSSL write, as far as it is not encrypted.
 extension PrivateKey {
     /// - Parameter text: a file of OpenSSH's (its PROTOCOL.key), or PEM (RFC 7468) with a key of PKCS#1 (RFC 8017), SEC 1

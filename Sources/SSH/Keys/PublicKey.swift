@@ -1,3 +1,4 @@
+import Base64Coding
 import CHogweed
 
 /// A public key: of a host, or of a user who may log in.
