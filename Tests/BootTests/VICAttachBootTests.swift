@@ -5,6 +5,7 @@ import Linux
 import SSH
 import SessionLog
 import Testing
+import VIC
 
 /// VIC's VCH on a VM's line: its handshake, its user, its requests.
 @Suite("Boot: attach in VIC's dialect", .serialized) struct VICAttachBootTests {
@@ -49,6 +50,48 @@ import Testing
         #expect(after.code == 6, "\(after.finished.errorText)")
     }
 
+    /// Cases A18 and A21 of what VIC's portlayer does, in its own keys.
+    @Test("VIC's own keys: its host key, the wait that runblock asks for, streams and results")
+    func keys() throws {
+        let made = try run(["openssl", "genrsa", "-traditional", "512"])
+        try #require(made.status == 0, "\(made.errorText)")
+        var config = VICVM.config("c0ffee", ["sh", "-c", "echo first; cat; echo last >&2; exit 3"]) {
+            $0.attach = true
+            $0.openStdin = true
+            $0.runBlock = true
+        }
+        config.hostKey = Array(made.stdout)
+        let scratch = try Scratch()
+        let arguments = try VM.arguments(scratch, rawConfig: nil, options: VICVM.options(config.keyValues()))
+        let program = try RunningProgram(arguments)
+        defer { if program.process.isRunning { program.process.terminate() } }
+        let socket = VM.kept(scratch) + "/attach.sock"
+        for _ in 0..<900 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        let line = try TestLine(socket)
+        defer { line.close() }
+        let client = try VICClient(line, patience: 90)
+        #expect(client.global("container-ids") == wired("c0ffee"))
+        let channel = try #require(client.open("c0ffee"))
+        #expect(client.request(channel, "window-change", size(80, 24)) == false)
+        Thread.sleep(forTimeInterval: 0.5)
+        #expect(client.output(channel).isEmpty, "it waits for unblock")
+        #expect(client.request(channel, "unblock", Array("Unblock".utf8)) == true)
+        #expect(client.wait { client.output(channel) == "first\n" }, "\(client.output(channel))")
+        client.send(channel, "input\n")
+        #expect(client.request(channel, "close-stdin", []) == true)
+        #expect(client.wait { client.isClosed(channel) }, "\(client.output(channel))")
+        #expect(client.output(channel) == "first\ninput\nlast\n")
+        let after = try VICVM(VM.collect(program.finish(), scratch), scratch)
+        #expect(after.vm.code == 3, "\(after.vm.finished.errorText)")
+        #expect(after.result("c0ffee", "started") == "true" && after.result("c0ffee", "status") == "3")
+        #expect(after.result("c0ffee", "runblock") == "false")
+        #expect(after.vm.status["notHonoured"] == nil)
+        let kinds = (after.variables["guestinfo.tether.attach.hostkeys"] ?? "").split(separator: "\n").map { $0.split(separator: " ")[0] }
+        #expect(kinds == ["ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256"])
+    }
+
     private func wired(_ text: String) -> [UInt8] {
         var writer = WireWriter()
         writer.text(text)
@@ -72,7 +115,8 @@ final class VICClient {
     private var isAuthenticated = false
     private var ended: SSHError?
 
-    init(_ line: TestLine) throws {
+    /// - Parameter patience: how long the guest may take to answer, in seconds: longer where it has still to boot.
+    init(_ line: TestLine, patience: Double = 10) throws {
         let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         descriptor = FileDescriptor(owning: number)
         var address = sockaddr_in()
@@ -90,15 +134,15 @@ final class VICClient {
         var configuration = ClientConfiguration(user: "daemon", keys: [], software: "VIC") { _ in true }
         configuration.transport.algorithms.ciphers = ["aes128-gcm@openssh.com"]
         client = SSHClient(configuration, random: random, now: Clock.monotonic())
-        try synchronise()
+        try synchronise(patience)
         guard wait({ isAuthenticated }) else { throw LiveVMError(description: "not logged in: \(ended.map { "\($0)" } ?? "no answer")") }
     }
 
     /// The handshake, begun with noise and a duplicate SYN.
-    private func synchronise() throws {
+    private func synchronise(_ patience: Double) throws {
         var host = HandshakeInitiator(seed: 99, now: Clock.monotonic())
         var output: [UInt8] = Array("noise\u{16}".utf8) + [0x16, 0x10] + host.takeOutput()
-        let end = Date(timeIntervalSinceNow: 10)
+        let end = Date(timeIntervalSinceNow: patience)
         while Date() < end {
             if !output.isEmpty { _ = output.withUnsafeBytes { write(descriptor.rawValue, $0.baseAddress, $0.count) } }
             Thread.sleep(forTimeInterval: 0.02)
