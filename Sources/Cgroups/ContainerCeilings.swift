@@ -18,19 +18,24 @@ public struct ContainerCeilings: Equatable, Sendable {
     /// What is kept without a configured reserve: PID 1, its helpers, the session log's buffers, and the memory of the kernel that
     /// it charges to nobody.
     static let usualReserve: UInt64 = 24 << 20
+    /// The same without the recent output of sessions.
+    static let reserveBesideRings: UInt64 = 16 << 20
     private static let page: UInt64 = 4096
 
     /// Reads the VM's size from /proc. To be called before the container starts: what is in use then is not the container's.
-    /// - Parameter reserveKiB: `tether.memoryReserveKiB`; nil is 24 MiB, but at most a fifth of the memory.
-    public static func read(reserveKiB: Int64? = nil) -> ContainerCeilings {
+    /// - Parameters:
+    ///   - reserveKiB: `tether.memoryReserveKiB`; nil is 24 MiB, or more where the rings may take more, but at most a fifth of the memory.
+    ///   - ringsKiB: what the recent output of all sessions may take together.
+    public static func read(reserveKiB: Int64? = nil, ringsKiB: Int64 = 0) -> ContainerCeilings {
         func content(_ path: String) -> [UInt8] { (try? Files.read(path, limit: 64 << 10)) ?? [] }
         return ContainerCeilings(
             meminfo: content("/proc/meminfo"), threadsMax: content("/proc/sys/kernel/threads-max"),
-            pidMax: content("/proc/sys/kernel/pid_max"), loadavg: content("/proc/loadavg"), reserveKiB: reserveKiB)
+            pidMax: content("/proc/sys/kernel/pid_max"), loadavg: content("/proc/loadavg"), reserveKiB: reserveKiB,
+            ringsKiB: ringsKiB)
     }
 
     /// Takes the contents of the files of /proc with these names.
-    init(meminfo: [UInt8], threadsMax: [UInt8], pidMax: [UInt8], loadavg: [UInt8], reserveKiB: Int64?) {
+    init(meminfo: [UInt8], threadsMax: [UInt8], pidMax: [UInt8], loadavg: [UInt8], reserveKiB: Int64?, ringsKiB: Int64 = 0) {
         let total = ContainerCeilings.meminfo("MemTotal:", meminfo) ?? 0
         // A reserve that is configured is meant so, but a container of no memory at all cannot be meant.
         let reserve: UInt64
@@ -38,7 +43,8 @@ public struct ContainerCeilings: Equatable, Sendable {
             let (bytes, tooLarge) = UInt64(clamping: reserveKiB).multipliedReportingOverflow(by: 1024)
             reserve = tooLarge ? total / 2 : min(bytes, total / 2)
         } else {
-            reserve = min(ContainerCeilings.usualReserve, total / 5)
+            let needed = ContainerCeilings.reserveBesideRings + ContainerCeilings.bytes(ringsKiB: ringsKiB)
+            reserve = min(max(ContainerCeilings.usualReserve, needed), total / 5)
         }
         reserveBytes = reserve
         // Not MemTotal: the unpacked initramfs, the kernel's tables and PID 1 have taken theirs of it already, and nothing of that
@@ -62,6 +68,11 @@ public struct ContainerCeilings: Equatable, Sendable {
         let headroom = min(max(64, limit / 16), free / 2)
         tasks = max(free - headroom, 16)
     }
+
+    private static func bytes(ringsKiB: Int64) -> UInt64 { min(UInt64(clamping: ringsKiB), 1 << 40) << 10 }
+
+    /// Whether the reserve has room for so much recent output, and a third of it is left for the rest.
+    public func hasRoom(ringsKiB: Int64) -> Bool { ContainerCeilings.bytes(ringsKiB: ringsKiB) <= reserveBytes / 3 * 2 }
 
     /// The bytes of one line of /proc/meminfo, which are written in KiB.
     private static func meminfo(_ name: StaticString, _ content: [UInt8]) -> UInt64? {

@@ -110,6 +110,9 @@ public struct SessionSettings: Equatable, Sendable {
     /// `maxClients`, 1…64: clients attached at the same time, to all sessions together.
     public var maxClients: Int64 = 16
 
+    /// What the recent output of all sessions takes at most, in KiB: two streams each.
+    public var ringsKiB: Int64 { ringKiB &* 2 &* maxSessions }
+
     public init() {}
 }
 

@@ -207,12 +207,19 @@ final class Boot {
     private func makeGroups(_ spec: ContainerSpec) throws(Failure) -> CgroupHierarchy {
         do throws(CgroupError) {
             try CgroupHierarchy.mount()
+            let rings = spec.tether.sessions.ringsKiB
             let groups = try CgroupHierarchy(
-                root: try Cgroup(root: CgroupHierarchy.mountPoint), ceilings: .read(reserveKiB: spec.tether.memoryReserveKiB))
+                root: try Cgroup(root: CgroupHierarchy.mountPoint),
+                ceilings: .read(reserveKiB: spec.tether.memoryReserveKiB, ringsKiB: rings))
             try groups.tether.addSelf()
             let notes = try Runtime.limit(groups, spec.resources)
             try DeviceProgram(spec.resources.devices).attach(to: groups.container)
             for note in groups.notes + notes { diagnostics.warning(note) }
+            if !groups.ceilings.hasRoom(ringsKiB: rings) {
+                diagnostics.warning(
+                    "tether.sessions: recent output may take \(rings) KiB, for which the \(groups.ceilings.reserveBytes >> 10) KiB that the "
+                        + "container cannot have are too few; lower ringKiB or maxSessions, or raise tether.memoryReserveKiB")
+            }
             return groups
         } catch {
             throw Failure(error.operation, error.object, error.cause)

@@ -125,11 +125,11 @@ import Testing
     }
 
     @Test func ceilings() {
-        func ceilings(_ total: UInt64, _ available: UInt64?, reserveKiB: Int64? = nil) -> ContainerCeilings {
+        func ceilings(_ total: UInt64, _ available: UInt64?, reserveKiB: Int64? = nil, ringsKiB: Int64 = 0) -> ContainerCeilings {
             let meminfo = "MemTotal: \(total) kB\nMemFree: 1 kB\n" + (available.map { "MemAvailable: \($0) kB\n" } ?? "")
             return ContainerCeilings(
                 meminfo: Array(meminfo.utf8), threadsMax: Array("3650\n".utf8), pidMax: Array("32768\n".utf8),
-                loadavg: Array("0.00 0.00 0.00 1/70 123\n".utf8), reserveKiB: reserveKiB)
+                loadavg: Array("0.00 0.00 0.00 1/70 123\n".utf8), reserveKiB: reserveKiB, ringsKiB: ringsKiB)
         }
         let usual = ceilings(480_268, 431_632)
         #expect(usual.reserveBytes == 24 << 20)
@@ -142,6 +142,14 @@ import Testing
         for wholeVM in [480_268, 1 << 55, Int64.max] {
             #expect(ceilings(480_268, 431_632, reserveKiB: wholeVM).reserveBytes == (480_268 << 10) / 2)
         }
+        // The usual rings fit into the usual reserve; for more, more is kept, as far as the VM has it.
+        #expect(ceilings(480_268, 431_632, ringsKiB: 8192) == usual && usual.hasRoom(ringsKiB: 16_384) && !usual.hasRoom(ringsKiB: 16_385))
+        #expect(ceilings(480_268, 431_632, ringsKiB: 32_768).reserveBytes == 48 << 20)
+        for rings in [Int64(8 << 20), .max] {
+            let most = ceilings(480_268, 431_632, ringsKiB: rings)
+            #expect(most.reserveBytes == (480_268 << 10) / 5 && !most.hasRoom(ringsKiB: rings))
+        }
+        #expect(ceilings(480_268, 431_632, reserveKiB: 4096, ringsKiB: 32_768).reserveBytes == 4 << 20)
         // Nothing to spare: a quarter of the VM is the container's all the same.
         #expect(ceilings(400_000, 10_000).memoryBytes == 100_000 << 10)
         #expect(ceilings(100_000, nil).memoryBytes == 80_000 << 10)
