@@ -48,7 +48,13 @@ extension ControlConnection {
         case .resume(let tag): service.setPaused(false, for: self, tag: tag)
         case .release(let tag): answer(tag, service.release())
         case .announce(let tag, let keys): answer(tag, service.announce(keys, from: self))
-        case .stats(let tag): send(.stats(tag: tag, service.statistics()))
+        case .stats(let tag):
+            let document = service.statistics()
+            guard document.count <= ControlProtocol.maximumDocument else {
+                let cause = "they have \(document.count) bytes, and \(ControlProtocol.maximumDocument) are the most"
+                return refuse(tag, .failed, "tell", "the statistics", cause)
+            }
+            send(.stats(tag: tag, document))
         case .subscribe(let tag):
             isSubscribed = true
             subscription = tag

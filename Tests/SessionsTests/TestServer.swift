@@ -173,7 +173,8 @@ final class TestServer: ControlService, SessionOwner {
         return connections.first === client ? nil : RequestFailure(.invalid, operation: "announce", object: "", cause: "not the first")
     }
     func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32) { client.send(.done(tag: tag)) }
-    func statistics() -> [UInt8] { Array("{}".utf8) }
+    var statisticsDocument = Array("{}".utf8)
+    func statistics() -> [UInt8] { statisticsDocument }
     func connectionClosed(_ connection: ControlConnection, _ cause: String) { connections.removeAll { $0 === connection } }
 
     deinit {
