@@ -48,7 +48,8 @@ extension AttachBridge {
         var channel = BridgeChannel(id, .vic)
         channel.session = name
         channel.phase = .asked
-        if let summary = summary(name), summary.state == .ended {
+        // What ended before its VCH was there, and wrote something, is shown to the first that asks.
+        if let summary = summary(name), summary.state == .ended, !isFirst(name) || summary.stdout.end == 0 && summary.stderr.end == 0 {
             channels.append(channel)
             ask(.end(id)) { .wait(tag: $0, session: name) }
             return
@@ -73,8 +74,8 @@ extension AttachBridge {
         case .ping: self.reply(id, reply, true)
         case .unblock:
             // The answer first: behind it comes the process's output.
-            self.reply(id, reply, true)
-            if isPrimary(channels[index].session) { ask(.nothing) { .release(tag: $0) } }
+            self.reply(id, reply, channels[index].phase == .attached)
+            if channels[index].phase == .attached, isPrimary(channels[index].session) { ask(.nothing) { .release(tag: $0) } }
         case .closeStdin:
             self.reply(id, reply, true)
             closeStdin(index)
@@ -96,6 +97,10 @@ extension AttachBridge {
         default: break
         }
         switch SessionRequest(name: name, data: data) {
+        // A forced command is told what was asked for; otherwise the name is one like others, which clients may not set.
+        case .environment(Permissions.originalCommand, let value) where client?.connection.permissions.forcedCommand != nil:
+            channels[index].originalCommand = value
+            self.reply(id, reply, true)
         case .environment(let name, let value): self.reply(id, reply, channels[index].setEnvironment(name, value))
         case .terminal(let name, let size, _):
             channels[index].terminal = size
@@ -106,11 +111,16 @@ extension AttachBridge {
             attach(index)
         case .execute(let command):
             guard begins(index, .exec, reply) else { return }
-            let size = channels[index].terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
-            exec(index, Documents.shellProcess(command, environment: channels[index].environment, terminal: size), name: "")
+            execute(index, command)
         case .windowChange(let size):
-            channels[index].terminal = size
-            if channels[index].phase == .attached { resize(index, size, reply) } else { self.reply(id, reply, true) }
+            // There is a terminal where one was asked for and granted, or where the session that was joined has one.
+            let hasTerminal = channels[index].terminal != nil
+            if hasTerminal { channels[index].terminal = size }
+            if channels[index].phase == .attached, hasTerminal || channels[index].start.isDetailed {
+                resize(index, size, reply)
+            } else {
+                self.reply(id, reply, hasTerminal)
+            }
         case .signal(let name): signal(index, name, reply)
         // What a break does on a terminal: it interrupts.
         case .lineBreak: signal(index, "INT", reply)
@@ -176,6 +186,23 @@ extension AttachBridge {
             session: channel.session, stdout: channel.stdoutFrom ?? start, stderr: channel.stderrFrom ?? start,
             stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin)
         channels[index].tag = ask(.attach(channel.id)) { .attach(tag: $0, request) }
+    }
+
+    /// Has the container's shell run a command.
+    private func execute(_ index: Int, _ command: [UInt8]) {
+        let channel = channels[index]
+        func refuse(_ object: String, _ cause: String) {
+            startFailed(channel.id, RequestFailure(.invalid, exitCode: 125, operation: "exec", object: object, cause: cause))
+        }
+        // The description of a process is JSON, which has no other bytes: another command than the one meant must not run.
+        guard String(decoding: command, as: UTF8.self).utf8.elementsEqual(command) else { return refuse("the command", "it is not UTF-8") }
+        var environment = channel.environment
+        if let original = channel.originalCommand {
+            if original.utf8.contains(0) { return refuse(Permissions.originalCommand, "what was asked for has a NUL in it") }
+            environment.append("\(Permissions.originalCommand)=\(original)")
+        }
+        let size = channel.terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
+        exec(index, Documents.shellProcess(command, environment: environment, terminal: size), name: "")
     }
 
     private func exec(_ index: Int, _ process: [UInt8], name: String) {
@@ -267,7 +294,7 @@ extension BridgeChannel {
     /// What says how text is shown, and nothing that could have a program do something else.
     private static func mayBeSet(_ name: String) -> Bool {
         switch name {
-        case "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "TZ", Permissions.originalCommand: true
+        case "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "TZ": true
         default:
             name.hasPrefix("LC_") && name.utf8.count <= 64
                 && name.utf8.allSatisfy { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") || $0 == UInt8(ascii: "_") }

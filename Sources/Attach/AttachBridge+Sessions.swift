@@ -15,18 +15,22 @@ extension AttachBridge {
         // A channel that was closed meanwhile has been detached from again.
         guard let index = index(id), let client else { return }
         channels[index].phase = .attached
+        channels[index].wasAttached = true
         channels[index].session = attached.session
         channels[index].stdoutSent = attached.stdoutOffset
         channels[index].stderrSent = attached.stderrOffset
         let channel = channels[index]
         markSeen(attached.session)
+        // A window of a channel that is not open yet must not be sent: what input without a reader may use up is granted with the channel.
+        let isInputDropped = attached.stdinCredit == 0 && channel.dialect == .vic
+        let window = isInputDropped ? BridgeChannel.discardedWindow : Int(attached.stdinCredit)
         if channel.dialect == .vic {
-            client.connection.accept(id, window: attached.stdinCredit)
+            client.connection.accept(id, window: UInt32(clamping: window))
         } else {
             reply(id, channel.startReply, true)
             if channel.start.isDetailed { tellAttached(id, attached) } else { tellMissed(index, attached) }
         }
-        channels[index].inputWindow = Int(attached.stdinCredit)
+        channels[index].inputWindow = window
         if attached.stdinCredit == 0 {
             inputIsOver(index)
         } else if channel.dialect == .session {
@@ -67,6 +71,8 @@ extension AttachBridge {
 
     /// A line of ours among the session's output, for people.
     private func say(_ index: Int, _ text: String) {
+        // A VCH passes on whatever it gets as the process's own.
+        if channels[index].dialect == .vic { return log("\(channels[index].session): \(text)") }
         let end = channels[index].terminal != nil ? "\r\n" : "\n"
         let line = Array("tether: \(text)\(end)".utf8)
         channels[index].pending.append(BridgeChannel.Piece(stream: .stderr, data: line[...], standsFor: 0))

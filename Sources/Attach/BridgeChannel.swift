@@ -78,6 +78,10 @@ struct BridgeChannel {
     private var inputCredit = 0
     /// Input is dropped: nobody reads it.
     var discardsInput = false
+    /// PID 1 has attached it, whatever came then.
+    var wasAttached = false
+    /// What the client asked for where its key runs another command: goes into the environment whatever its size.
+    var originalCommand: String?
     /// The client's input has ended, before there was an attachment to end it in.
     var inputHasEnded = false
     /// A terminal is at the client's end, and none at the process's: line ends are translated.

@@ -233,4 +233,55 @@ import Testing
         let events = bench.taken()
         #expect(events.errors(id).contains("stdout goes on at 77, stderr at 5") && events.last == .closed(id))
     }
+
+    @Test("a size is taken for a terminal that was asked for, and makes none")
+    func sizeWithoutTerminal() throws {
+        let bench = try Bench(allowsNone: false, keyOptions: #"restrict,command="id""#)
+        let id = try bench.channel()
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        bench.client.connection.request(id, .terminal(name: "xterm", WindowSize(columns: 80, rows: 24), TerminalModes()), wantsReply: true)
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        bench.client.connection.request(id, .shell, wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [false, false, false, true])
+        let process = try #require(bench.pid1.execs.first).1.process
+        #expect(String(decoding: process, as: UTF8.self) == #"{"args":["/bin/sh","-c","id"]}"#)
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [false])
+    }
+
+    @Test("what a forced command is told is what was asked for, whole, or nothing runs; nobody else sets its variable")
+    func originalCommand() throws {
+        func run(_ options: String, _ command: [UInt8]) throws -> (process: String?, errors: String) {
+            let bench = try Bench(allowsNone: false, keyOptions: options)
+            let id = try bench.channel()
+            for number in 0..<40 { bench.client.connection.request(id, .environment(name: "LC_\(number)", value: "x")) }
+            for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+                for other in "AB" { bench.client.connection.request(id, .environment(name: "LC_\(letter)\(other)", value: "x")) }
+            }
+            bench.client.connection.request(id, .environment(name: "SSH_ORIGINAL_COMMAND", value: "mine"))
+            bench.client.connection.request(id, .execute(command: command), wantsReply: true)
+            try bench.run()
+            return (bench.pid1.execs.first.map { String(decoding: $0.1.process, as: UTF8.self) }, bench.taken().errors(id))
+        }
+        let long = String(repeating: "long ", count: 2000)
+        let forced = try run(#"command="wrapper""#, Array(long.utf8))
+        #expect(forced.process?.contains("\"SSH_ORIGINAL_COMMAND=\(long)\"") == true && forced.process?.contains("mine") == false)
+        let withNUL = try run(#"command="wrapper""#, Array("a\0b".utf8))
+        #expect(withNUL.process == nil && withNUL.errors == "tether: exec SSH_ORIGINAL_COMMAND: what was asked for has a NUL in it\n")
+        let free = try run("restrict", Array("true".utf8))
+        #expect(free.process?.contains("\"true\"") == true && free.process?.contains("SSH_ORIGINAL_COMMAND") == false)
+    }
+
+    @Test("a command that is not UTF-8 is refused, and no other one runs in its place")
+    func bytesInCommand() throws {
+        let bench = try Bench()
+        let id = try bench.channel()
+        bench.client.connection.request(id, .execute(command: Array("rm caf".utf8) + [0xe9]), wantsReply: true)
+        try bench.run()
+        let events = bench.taken()
+        #expect(bench.pid1.execs.isEmpty && events.errors(id) == "tether: exec the command: it is not UTF-8\n")
+        #expect(events.requests(id).map { SessionRequest(name: $0.name, data: $0.data) } == [.exitStatus(125)])
+    }
 }

@@ -99,7 +99,6 @@ import Testing
         vm.line.inject([0x06, (answer.last ?? 0) &+ 1])
         let banner = vm.line.take(8, seconds: 5)
         #expect(banner.first == 0x06 && String(decoding: banner.dropFirst(), as: UTF8.self).hasPrefix("SSH-2.0-"))
-        // A wrong acknowledgement is answered by NAK.
         let next = try vm.ssh(["echo and again"])
         #expect(next.text == "and again\n", "\(next.errorText)")
     }
