@@ -144,7 +144,11 @@ let testTargets: [Target] = [
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(
-        name: "SessionsTests", dependencies: ["Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux"], swiftSettings: common),
+        name: "SessionsTests",
+        dependencies: [
+            "Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux", "TetherAttach", "AttachClient", "LineEndpoint", "SSH",
+        ],
+        swiftSettings: common),
     .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
