@@ -100,12 +100,14 @@ import Testing
             let line = bench.line
             let used = line.withUnsafeBytes { host.receive($0, now: bench.now) }
             bench.line = Array(line[used...])
+            bench.now += 20_000_000
+            host.tick(now: bench.now)
             let rest = host.takeOutput()
             if !rest.isEmpty { bench.send(rest) }
             try bench.run(connected: false)
             let more = bench.line
             if !host.isSynchronised { bench.line = Array(more[more.withUnsafeBytes { host.receive($0, now: bench.now) }...]) }
-            host.tick(now: bench.now + 1_000_000_000)
+            if !host.isSynchronised { host.tick(now: bench.now + 1_000_000_000) }
         }
         #expect(host.isSynchronised)
         bench.newClient()

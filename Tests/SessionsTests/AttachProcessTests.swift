@@ -29,7 +29,7 @@ import Testing
     @Test("a line that is cut and damaged at random, again and again: no byte is lost, repeated or changed")
     func disconnects() throws {
         // On average one disturbance in 16 000 bytes of output, and in 100 000 of either direction.
-        let count = Self.number("TETHER_DISCONNECTS", 25)
+        let count = Self.number("TETHER_DISCONNECTS", 10)
         let lines = count * 16_000 / 7
         let weather = AttachProcess.Weather(cutEvery: 16_000, damageEvery: 100_000)
         // Nobody is there for most of the time, and all of it is to be had.
