@@ -244,11 +244,12 @@ final class AttachVM {
     /// The private key that logs in, and what OpenSSH is to know of the VM's, under the name "vm".
     var identity: String { scratch.file("key") }
     var knownHosts: String { scratch.file("known_hosts") }
-    var processID: Int32 { program.process.processIdentifier }
 
     /// Starts one of tetherctl's clients with a pipe as its standard input.
-    func start(tetherctl command: String, options: [String] = [], words: [String] = []) throws -> RunningClient {
-        try RunningClient(try tetherctl(command, options: options) + words, Foundation.Pipe(), scratch)
+    func start(
+        tetherctl command: String, options: [String] = [], words: [String] = [], endpoint: String? = nil
+    ) throws -> RunningClient {
+        try RunningClient(try tetherctl(command, options: options, endpoint: endpoint) + words, Foundation.Pipe(), scratch)
     }
 
     /// Runs OpenSSH's client to its end, for at most so many seconds.
@@ -271,8 +272,11 @@ final class AttachVM {
     }
 
     /// The diagnostics until now.
-    var console: String {
-        String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: VM.kept(scratch) + "/console.log"))) ?? Data(), as: UTF8.self)
+    var console: String { kept("console.log") }
+
+    /// What is in a file that the run keeps.
+    func kept(_ name: String) -> String {
+        String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: VM.kept(scratch) + "/" + name))) ?? Data(), as: UTF8.self)
     }
 
     var isRunning: Bool { program.process.isRunning }
