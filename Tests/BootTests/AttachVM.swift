@@ -271,6 +271,12 @@ final class AttachVM {
         return (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
     }
 
+    /// Waits until the container process runs: the server is there before.
+    func waitForContainer() throws {
+        for _ in 0..<600 where status["phase"] as? String != "running" && isRunning { Thread.sleep(forTimeInterval: 0.1) }
+        try #require(status["phase"] as? String == "running", "\(status)")
+    }
+
     /// The diagnostics until now.
     var console: String { kept("console.log") }
 

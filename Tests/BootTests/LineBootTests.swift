@@ -190,6 +190,7 @@ import Testing
             "cd /tmp; ulimit -c unlimited; kill -SEGV $$", "cd /tmp; ulimit -c 0; kill -SEGV $$", "kill -USR1 $$", "kill -STKFLT $$",
             "exit 11", "-",
         ]
+        try vm.waitForContainer()
         let compressed = try vm.ssh(["yes 'a line of text that comes again and again' | head -c 400000"], options: ["-C", "-v"])
         #expect(compressed.stdout.count == 400_000, "\(compressed.errorText)")
         #expect(compressed.errorText.contains("compression: zlib@openssh.com"), "\(compressed.errorText)")

@@ -20,6 +20,7 @@ import Testing
         before.c_iflag |= tcflag_t(ICRNL)
         tcsetattr(held.rawValue, TCSANOW, &before)
 
+        try vm.waitForContainer()
         let command = ["--", "sh", "-c", "cat; echo err >&2; exit 4"]
         let exec = try run(try vm.tetherctl("exec", options: ["-i"], endpoint: path) + command, input: Data("in".utf8))
         #expect(exec.status == 4 && exec.text == "in" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
