@@ -147,9 +147,10 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
             }
         }
         while !lock.withLock({ isOver }) {
+            func interest(reads: Bool, writes: Bool) -> Int16 { Int16((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)) }
             var watched = [
-                pollfd(fd: guest, events: Int16((pending.toClient.isEmpty ? POLLIN : 0) | (pending.toGuest.isEmpty ? 0 : POLLOUT)), revents: 0),
-                pollfd(fd: client, events: Int16((pending.toGuest.isEmpty ? POLLIN : 0) | (pending.toClient.isEmpty ? 0 : POLLOUT)), revents: 0),
+                pollfd(fd: guest, events: interest(reads: pending.toClient.isEmpty, writes: !pending.toGuest.isEmpty), revents: 0),
+                pollfd(fd: client, events: interest(reads: pending.toGuest.isEmpty, writes: !pending.toClient.isEmpty), revents: 0),
                 pollfd(fd: client < 0 ? listener : -1, events: Int16(POLLIN), revents: 0),
             ]
             // A terminal that nobody has open hangs up at once, and again.
