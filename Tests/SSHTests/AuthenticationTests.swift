@@ -142,8 +142,26 @@ import Testing
     @Test func questionsAreCounted() throws {
         var server = try ready()
         var answers = 0
-        while failure(&server, query(try key())) == nil, answers < 1000 { answers += 1 }
-        #expect(answers == 24)
+        var error: SSHError?
+        while error == nil, answers < 1000 {
+            error = failure(&server, query(try key()))
+            if error == nil { answers += 1 }
+        }
+        // The request for the service was one, too.
+        #expect(answers == 23)
+        #expect(error?.description == "authenticate someone: more than 24 requests came, and none of them will do")
+    }
+
+    /// Each has an answer, and a client that takes none must not fill the memory with them.
+    @Test func requestsForTheServiceAreCounted() throws {
+        var server = try server()
+        var error: SSHError?
+        var count = 0
+        while error == nil, count < 10_000 {
+            count += 1
+            error = failure(&server, [5] + wired("ssh-userauth"))
+        }
+        #expect(count == 25 && error?.reason == .noMoreAuthenticationMethods)
     }
 
     @Test func noneWhereTheRulesSaySo() throws {
@@ -250,6 +268,21 @@ import Testing
         var client = try begun([try key(), try #require(Self.ecdsa)])
         try client.receive(refused, signatureAlgorithms: ["ecdsa-sha2-nistp256", "rsa-sha2-256"])
         #expect(client.nextPayload()?.prefix(200).starts(with: request("publickey", [1] + wired("ecdsa-sha2-nistp256"))) == true)
+    }
+
+    /// SHA-1 proves nothing any more: not where the server wants it, and not where it does not say what it wants.
+    @Test func theClientDoesNotSignWithSHA1() throws {
+        let rsa = try PrivateKey(text: shortRSAKey)
+        #expect(rsa.signatureAlgorithms == ["rsa-sha2-256", "ssh-rsa"])
+        var client = try begun([rsa])
+        try client.receive(refused, signatureAlgorithms: nil)
+        #expect(client.nextPayload()?.starts(with: request("publickey", [1] + wired("rsa-sha2-256"))) == true)
+        var old = try begun([rsa, try key()])
+        try old.receive(refused, signatureAlgorithms: ["ssh-rsa", "ssh-ed25519"])
+        #expect(old.nextPayload()?.starts(with: request("publickey", [1] + wired("ssh-ed25519"))) == true)
+        let (offered, unfit) = (try key().publicKey.fingerprint, rsa.publicKey.fingerprint)
+        #expect(failure(&old, refused) == "log in as someone: the server asks for publickey, and it does not take \(offered); "
+            + "for \(unfit) there is no algorithm that both sides have")
     }
 
     @Test func theClientTakesOnlyWhatHasAPlace() throws {

@@ -11,6 +11,8 @@ public struct ClientAuthentication {
     private var nextKey = 0
     /// Fingerprints of keys that the server did not take, for the error.
     private var refused: [String] = []
+    /// Those that were not offered, for the server takes no algorithm by which they sign.
+    private var unfit: [String] = []
     /// What the server wants to be shown to the user, without control characters but line ends: as much as is reasonable.
     public private(set) var banner = ""
 
@@ -77,10 +79,13 @@ public struct ClientAuthentication {
         while nextKey < keys.count, methods.contains("publickey") {
             let key = keys[nextKey]
             nextKey += 1
-            // A server that does not say what it takes knows no more than RFC 4253 has.
-            let algorithm = key.signatureAlgorithms.first { signatureAlgorithms?.contains($0) ?? ($0 == key.publicKey.algorithm) }
+            // Not by SHA-1, whatever the server takes: a server that does not say so is tried with the best (RFC 8332, 3.3).
+            let algorithm = key.signatureAlgorithms.first { $0 != RSAHash.sha1.algorithm && signatureAlgorithms?.contains($0) != false }
+            guard let algorithm else {
+                unfit.append(key.publicKey.fingerprint)
+                continue
+            }
             refused.append(key.publicKey.fingerprint)
-            guard let algorithm else { continue }
             let blob = key.publicKey.blob
             let data = UserAuthentication.signedData(sessionID: sessionID, user: user, algorithm: algorithm, key: blob)
             var writer = WireWriter()
@@ -89,7 +94,8 @@ public struct ClientAuthentication {
             return outgoing.append(writer.bytes)
         }
         let taken = printable(Array(methods.joined(separator: ", ").utf8), limit: ConnectionLimits.maximumText)
-        let tried = refused.isEmpty ? "no key was offered" : "it does not take \(refused.joined(separator: ", "))"
+        var tried = refused.isEmpty ? "no key was offered" : "it does not take \(refused.joined(separator: ", "))"
+        if !unfit.isEmpty { tried += "; for \(unfit.joined(separator: ", ")) there is no algorithm that both sides have" }
         throw SSHError(
             .noMoreAuthenticationMethods, "log in as", printable(user, limit: ConnectionLimits.maximumName),
             "the server asks for \(taken.isEmpty ? "nothing that there is" : taken), and \(tried)")
