@@ -107,7 +107,10 @@ public class SSHEndpoint {
         case .message(let payload): try take(payload)
         case .disconnected(let reason, let text): end(DisconnectReason.error(reason, text))
         case .failed(let error): fail(error)
-        case .extensions, .unimplemented, .debug: break
+        case .unimplemented(let sequence):
+            // Nothing is sent that a peer need not know, and whoever waits for an answer to it would wait for ever.
+            throw SSHError(.protocolError, "send", "packet \(sequence)", "the peer does not know the message")
+        case .extensions, .debug: break
         }
     }
 

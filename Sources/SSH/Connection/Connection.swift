@@ -87,7 +87,8 @@ public struct Connection {
     /// Answers ``ConnectionEvent/opening(_:type:extra:)``; the channel is gone. A long text is cut off.
     public mutating func reject(_ id: ChannelID, _ reason: OpenFailure, _ text: String) {
         guard let index = index(of: id), channels[index].state == .offered else { return }
-        post(.openFailure(recipient: channels[index].peer, reason: reason.rawValue, text: String(decoding: text.utf8.prefix(ConnectionLimits.maximumText), as: UTF8.self)))
+        let text = String(decoding: text.utf8.prefix(ConnectionLimits.maximumText), as: UTF8.self)
+        post(.openFailure(recipient: channels[index].peer, reason: reason.rawValue, text: text))
         channels.remove(at: index)
     }
 

@@ -41,7 +41,7 @@ public struct PublicKey: Equatable, Sendable {
             }
             material = .rsa(exponent: exponent, modulus: modulus)
         default:
-            throw Self.error(reader.hasFailed ? "" : printable(Array(type.utf8), limit: ConnectionLimits.maximumName), "keys of this type are not supported")
+            throw Self.error(reader.hasFailed ? "" : Self.shown(type), "keys of this type are not supported")
         }
         guard reader.isComplete else { throw Self.error(type, "the key is cut off, or something follows it") }
         algorithm = type
@@ -57,7 +57,7 @@ public struct PublicKey: Equatable, Sendable {
         }
         let type = String(decoding: fields[0], as: UTF8.self)
         guard ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"].contains(type) else {
-            throw Self.error(printable(Array(type.utf8), limit: ConnectionLimits.maximumName), "no type of key that is supported (options are not, either)")
+            throw Self.error(Self.shown(type), "no type of key that is supported (options are not, either)")
         }
         guard let blob = Base64.decode(fields[1]) else { throw Self.error(type, "the key is not base64") }
         try self.init(blob: blob)
@@ -117,6 +117,8 @@ public struct PublicKey: Equatable, Sendable {
     }
 
     private static func bits(_ number: [UInt8]) -> Int { number.isEmpty ? 0 : number.count * 8 - number[0].leadingZeroBitCount }
+
+    private static func shown(_ type: String) -> String { printable(Array(type.utf8), limit: ConnectionLimits.maximumName) }
 
     private static func error(_ type: String, _ cause: String) -> SSHError {
         SSHError(.hostKeyNotVerifiable, "read public key", type, cause)
