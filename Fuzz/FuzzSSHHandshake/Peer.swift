@@ -45,7 +45,8 @@ final class Peer {
         lists.guessFollows = first & 64 != 0
         if first & 128 != 0 { lists.keyExchange.append("unknown") }
         lists.keyExchange.append(method)
-        if first & 32 == 0 { lists.keyExchange.append(isServer ? KeyExchangeInit.Signal.strictServer : KeyExchangeInit.Signal.strictClient) }
+        let strict = isServer ? KeyExchangeInit.Signal.strictServer : KeyExchangeInit.Signal.strictClient
+        if first & 32 == 0 { lists.keyExchange.append(strict) }
         if first & 16 == 0 { lists.keyExchange.append(KeyExchangeInit.Signal.extensionsClient) }
         lists.hostKey = [hostKey.publicKey.algorithm]
         let ciphers = [AlgorithmPreferences.supportedCiphers[Int(second) % 5]]
@@ -219,7 +220,8 @@ final class Peer {
     }
 
     private func negotiate() {
-        guard let ownInit, let otherInit, let own = try? KeyExchangeInit(ownInit), let other = try? KeyExchangeInit(otherInit) else { return }
+        guard let ownInit, let otherInit else { return }
+        guard let own = try? KeyExchangeInit(ownInit), let other = try? KeyExchangeInit(otherInit) else { return }
         let (client, server) = isServer ? (other, own) : (own, other)
         if !isReady {
             isStrict =
@@ -247,7 +249,9 @@ final class Peer {
         transcript.clientKey = isServer ? otherKey : own.publicHalf
         transcript.serverKey = isServer ? own.publicHalf : otherKey
         exchangeHash = transcript.hash(secret: secret)
-        if let signature, isConsistent { precondition(Secrets.isSignature(signature, hostKeys, blob, exchangeHash), "the signature is wrong") }
+        if let signature, isConsistent {
+            precondition(Secrets.isSignature(signature, hostKeys, blob, exchangeHash), "the signature is wrong")
+        }
         if sessionID.isEmpty { sessionID = exchangeHash }
         let derivation = KeyDerivation(secret: secret, hash: exchangeHash, sessionID: sessionID)
         self.derivation = derivation
