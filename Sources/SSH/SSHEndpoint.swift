@@ -19,7 +19,9 @@ public class SSHEndpoint {
     private var phase = Phase.handshake
     /// Why nothing more is received. What came before is still handed on.
     private var failure: SSHError?
-    private var outcomes = FIFO<Outcome>()
+    /// What is to be told next: that the user is logged in, and the end.
+    private var isAnnounced = true
+    private var ending: SSHError??
     private let outputLimit: Int
     /// The time until someone has logged in, in milliseconds; nil where nobody watches.
     private let loginMilliseconds: Int64?
@@ -79,7 +81,14 @@ public class SSHEndpoint {
 
     final func nextOutcome() -> Outcome? {
         while true {
-            if let outcome = outcomes.popFirst() { return outcome }
+            if !isAnnounced {
+                isAnnounced = true
+                return .authenticated
+            }
+            if let ending {
+                self.ending = nil
+                return .ended(ending)
+            }
             if phase == .ended { return nil }
             if phase == .connected, let event = connection.nextEvent() { return .connection(event) }
             guard let event = transport.nextEvent() else {
@@ -123,7 +132,7 @@ public class SSHEndpoint {
             phase = .connected
             loginDeadline = .max
             didAuthenticate()
-            outcomes.append(.authenticated)
+            isAnnounced = false
         } else if try !connection.receive(payload) {
             transport.answerUnimplemented()
         }
@@ -189,6 +198,6 @@ public class SSHEndpoint {
 
     private func end(_ error: SSHError?) {
         phase = .ended
-        outcomes.append(.ended(error))
+        ending = .some(error)
     }
 }

@@ -149,7 +149,7 @@ import Testing
         }
         // The request for the service was one, too.
         #expect(answers == 23)
-        #expect(error?.description == "authenticate someone: more than 24 requests came, and none of them will do")
+        #expect(error?.description == "authenticate someone: there are too many requests, and none of them will do")
     }
 
     /// Each has an answer, and a client that takes none must not fill the memory with them.

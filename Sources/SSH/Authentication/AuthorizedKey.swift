@@ -18,7 +18,6 @@ public struct AuthorizedKey: Equatable, Sendable {
             try self.init(believed: bytes[...])
             return
         }
-        guard PublicKey.isOneLine(line) else { throw Self.failure("it has more than one line") }
         let options = try Self.options(bytes)
         try self.init(believed: bytes[options.end...].drop { $0 == 0x20 || $0 == 0x09 })
         for option in options.options { try apply(option) }
@@ -27,9 +26,7 @@ public struct AuthorizedKey: Equatable, Sendable {
     /// A key by which its user could never log in is no key to be authorized.
     private init(believed line: ArraySlice<UInt8>) throws(SSHError) {
         self.init(try PublicKey(line: String(decoding: line, as: UTF8.self)))
-        guard !key.isWeak else {
-            throw Self.failure("it is an RSA key of \(key.bits) bits, and no less than \(RSA.minimumStrongBits) are believed")
-        }
+        guard !key.isWeak else { throw Self.failure("it is an RSA key of less than 2048 bits") }
     }
 
     /// No option begins as the names of key types do.

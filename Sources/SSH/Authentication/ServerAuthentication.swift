@@ -115,9 +115,8 @@ public struct ServerAuthentication {
     /// answer, which a client need not take.
     private mutating func count(_ user: String) throws(SSHError) {
         requests += 1
-        let limit = rules.maximumAttempts * 4
-        guard requests <= limit else {
-            throw SSHError(.noMoreAuthenticationMethods, "authenticate", user, "more than \(limit) requests came, and none of them will do")
+        guard requests <= rules.maximumAttempts * 4 else {
+            throw SSHError(.noMoreAuthenticationMethods, "authenticate", user, "there are too many requests, and none of them will do")
         }
     }
 

@@ -12,7 +12,7 @@ public struct Connection {
     /// What is not permitted is refused before it becomes an event.
     public var permissions = Permissions()
     var channels: [Channel] = []
-    var events = FIFO<ConnectionEvent>()
+    var events: [ConnectionEvent] = []
     var outgoing = PayloadQueue()
     var owedGlobal = OwedReplies()
     var awaitedGlobal = 0
@@ -34,7 +34,7 @@ public struct Connection {
     public var hasPayload: Bool { !outgoing.isEmpty || !grantsDue.isEmpty }
 
     /// What the peer said, one after the other.
-    public mutating func nextEvent() -> ConnectionEvent? { events.popFirst() }
+    public mutating func nextEvent() -> ConnectionEvent? { events.isEmpty ? nil : events.removeFirst() }
 
     /// The next message for the peer.
     public mutating func nextPayload() -> [UInt8]? {
