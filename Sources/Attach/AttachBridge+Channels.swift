@@ -131,12 +131,13 @@ extension AttachBridge {
         return true
     }
 
-    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input.
+    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input, uint64 input key.
     private func takeAttach(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
         var reader = WireReader(data)
         let session = reader.text()
         let starts = [reader.text(), reader.text()].map { StreamStart(text: $0) }
         let wantsStdin = reader.boolean()
+        let inputKey = reader.uint64()
         guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName, let stdout = starts[0], let stderr = starts[1] else {
             return self.reply(channels[index].id, reply, false)
         }
@@ -145,20 +146,23 @@ extension AttachBridge {
         channels[index].stdoutFrom = stdout
         channels[index].stderrFrom = stderr
         channels[index].wantsStdin = wantsStdin
+        channels[index].inputKey = inputKey
         attach(index)
     }
 
-    /// `exec-process@tether`: string process, boolean wants input, string session.
+    /// `exec-process@tether`: string process, boolean wants input, string session, uint64 input key.
     private func takeExecProcess(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
         var reader = WireReader(data)
         let process = reader.string()
         let wantsStdin = reader.boolean()
         let session = reader.text()
+        let inputKey = reader.uint64()
         guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName else {
             return self.reply(channels[index].id, reply, false)
         }
         guard begins(index, .execProcess, reply) else { return }
         channels[index].wantsStdin = wantsStdin
+        channels[index].inputKey = inputKey
         exec(index, process, name: session)
     }
 
@@ -174,7 +178,8 @@ extension AttachBridge {
         let start: StreamStart = isFirst(name) ? .oldest : .live
         let request = AttachRequest(
             session: channel.session, stdout: channel.stdoutFrom ?? start, stderr: channel.stderrFrom ?? start,
-            stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin)
+            stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin,
+            inputKey: channel.inputKey)
         channels[index].tag = ask(.attach(channel.id)) { .attach(tag: $0, request) }
     }
 
@@ -188,7 +193,9 @@ extension AttachBridge {
         }
         let request = ExecRequest(
             session: name, process: process, stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow,
-            wantsStdin: channel.wantsStdin)
+            wantsStdin: channel.wantsStdin,
+            // A client of ours may come again; of what an SSH client has started nobody could end the input any more.
+            endsInputWithClient: channel.start != .execProcess, inputKey: channel.inputKey)
         channels[index].tag = ask(.exec(channel.id)) { .exec(tag: $0, request) }
     }
 
@@ -213,7 +220,8 @@ extension AttachBridge {
     private func takeInput(_ id: ChannelID, _ data: [UInt8]) {
         guard let index = index(id) else { return }
         guard channels[index].phase == .attached, !channels[index].discardsInput, let tag = channels[index].tag else {
-            client?.connection.grant(id, bytes: data.count)
+            // What comes behind a detachment is lost here. The client must not have sent more than it can send again.
+            if !channels[index].isDetached { client?.connection.grant(id, bytes: data.count) }
             return
         }
         // The connection layer has seen to it that no more comes than was granted.

@@ -27,8 +27,11 @@ extension AttachBridge {
             if channel.start.isDetailed { tellAttached(id, attached) } else { tellMissed(index, attached) }
         }
         channels[index].inputWindow = Int(attached.stdinCredit)
-        if attached.stdinCredit == 0 {
-            inputIsOver(index)
+        if !channel.wantsStdin {
+            // It is dropped as it comes, so that a client that writes does not wait for ever.
+            channels[index].discardsInput = true
+            tellEndOfWrite(index)
+            client.connection.grant(id, bytes: BridgeChannel.discardedWindow)
         } else if channel.dialect == .session {
             client.connection.grant(id, bytes: Int(attached.stdinCredit))
         }
@@ -38,12 +41,14 @@ extension AttachBridge {
     }
 
     /// `attached@tether`: string session, boolean terminal, uint64 offsets of the first bytes of stdout and stderr, uint64 bytes
-    /// before them that were asked for and are not kept.
+    /// before them that were asked for and are not kept, boolean the input that was taken is known, uint64 bytes of it.
     private func tellAttached(_ id: ChannelID, _ attached: Attached) {
         var writer = WireWriter()
         writer.text(attached.session)
         writer.boolean(attached.hasTerminal)
         for number in [attached.stdoutOffset, attached.stderrOffset, attached.stdoutMissed, attached.stderrMissed] { writer.uint64(number) }
+        writer.boolean(attached.stdinTaken != nil)
+        writer.uint64(attached.stdinTaken ?? 0)
         client?.connection.request(id, name: "attached@tether", data: writer.bytes)
     }
 
@@ -72,15 +77,17 @@ extension AttachBridge {
         channels[index].pending.append(BridgeChannel.Piece(stream: .stderr, data: line[...], standsFor: 0))
     }
 
-    /// Nobody reads the client's input any more: it is dropped, so that a client that writes does not wait for ever.
+    /// Nobody reads the client's input now. PID 1 goes on to take it, and drops it: so it is counted, and a client that writes does
+    /// not wait for ever.
     func inputIsOver(_ index: Int) {
-        guard channels[index].phase == .attached, !channels[index].discardsInput, let client else { return }
-        channels[index].discardsInput = true
-        let id = channels[index].id
-        if tellsEndOfWrite && channels[index].dialect == .session { client.connection.request(id, .endOfWrite) }
-        // What was granted for the process may be used up.
-        let missing = BridgeChannel.discardedWindow - channels[index].inputWindow
-        client.connection.grant(id, bytes: missing)
+        guard channels[index].phase == .attached else { return }
+        tellEndOfWrite(index)
+    }
+
+    private func tellEndOfWrite(_ index: Int) {
+        guard tellsEndOfWrite, channels[index].dialect == .session, !channels[index].inputEndIsTold else { return }
+        channels[index].inputEndIsTold = true
+        client?.connection.request(channels[index].id, .endOfWrite)
     }
 
     // MARK: Failures
@@ -133,6 +140,7 @@ extension AttachBridge {
     func detached(_ index: Int, _ detachment: Detachment) {
         channels[index].tag = nil
         channels[index].phase = .finishing
+        channels[index].isDetached = true
         let at = "stdout goes on at \(detachment.stdoutOffset), stderr at \(detachment.stderrOffset)"
         switch detachment.reason {
         case .slow: say(index, "detached: the process would have had to wait for this client; \(at)")

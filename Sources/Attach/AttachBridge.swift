@@ -173,7 +173,6 @@ public final class AttachBridge {
         case .eof: break
         case .stdinCredit(let tag, let count):
             guard let index = index(tag) else { return }
-            if channels[index].discardsInput { return }
             let bytes = channels[index].credited(Int(count))
             if bytes > 0 { client?.connection.grant(channels[index].id, bytes: bytes) }
         case .stdinClosed(let tag, _): if let index = index(tag) { inputIsOver(index) }

@@ -33,11 +33,13 @@ public final class AttachSession {
     private var isStarted = false
     private var exitCode: Int32?
     private var totals: (stdout: UInt64, stderr: UInt64)?
-    /// Input that was read and not sent.
-    private var input: [UInt8] = []
+    private var input = ResumableInput()
+    /// By this the guest knows our input when we come again.
+    private let inputKey = UInt64.random(in: 1...UInt64.max)
     private var inputHasEnded = false
     private var inputEndIsSent = false
-    private var inputSent: UInt64 = 0
+    /// Not all input has reached the guest, or not surely.
+    private var inputIsIncomplete = false
     private var outcome: AttachOutcome?
     private var pendingSignals: [Int32] = []
 
@@ -91,6 +93,7 @@ public final class AttachSession {
             if let outcome {
                 // What was typed before the detach keys is the process's.
                 moveInput(connection)
+                if !input.isEmpty { options.log("\(input.pending.count) bytes of input were not sent") }
                 return outcome
             }
             if connection.isAuthenticated, channel == nil {
@@ -129,6 +132,7 @@ public final class AttachSession {
             writer.string(process)
             writer.boolean(wantsInput)
             writer.text(session)
+            writer.uint64(inputKey)
             self.session = session
         case .exec(_, let session):
             writeAttach(&writer, session, "oldest", "oldest")
@@ -145,6 +149,7 @@ public final class AttachSession {
         writer.text(stdoutOffset.map { "\($0)" } ?? stdoutFrom)
         writer.text(stderrOffset.map { "\($0)" } ?? stderrFrom)
         writer.boolean(wantsInput)
+        writer.uint64(inputKey)
     }
 
     private func refused(_ id: ChannelID, _ connection: AttachConnection) throws(AttachError) {
@@ -191,6 +196,8 @@ public final class AttachSession {
         let id = reader.text()
         let terminal = reader.boolean()
         let offsets = (0..<4).map { _ in reader.uint64() }
+        let isInputCounted = reader.boolean()
+        let inputTaken = reader.uint64()
         guard reader.isComplete else { throw .violation("attached@tether has another form") }
         session = id
         hasTerminal = terminal
@@ -198,7 +205,7 @@ public final class AttachSession {
         for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
             options.log("\(lost) bytes of \(name) are lost: the guest does not keep them any more")
         }
-        if isStarted, inputSent > 0, !terminal, wantsInput { options.log("input that was on its way when the line dropped may be lost") }
+        if wantsInput { try resumeInput(isInputCounted ? inputTaken : nil) }
         isStarted = true
         phase = .attached
         inputEndIsSent = false
@@ -206,6 +213,16 @@ public final class AttachSession {
             local.makeRaw()
             if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
         }
+    }
+
+    private func resumeInput(_ taken: UInt64?) throws(AttachError) {
+        switch input.resume(taken) {
+        case .whole: return
+        case .lost(let count): options.log("\(count) bytes of input are lost: they were on their way when the line dropped")
+        case .unknown(let count): options.log("up to \(count) bytes of input that were on their way when the line dropped may be lost")
+        case .impossible: throw .violation("it has taken more input than it was sent")
+        }
+        inputIsIncomplete = true
     }
 
     private struct Exit: Decodable {
@@ -234,6 +251,10 @@ public final class AttachSession {
         if let totals, followsAll, let stdoutOffset, let stderrOffset, totals != (stdoutOffset, stderrOffset) {
             options.log("the process wrote \(totals.stdout) and \(totals.stderr) bytes, and \(stdoutOffset) and \(stderrOffset) arrived")
             throw .refused(operation: "attach", object: session, cause: "the output is not complete", code: "", exitCode: 125)
+        }
+        // A person at a terminal has read it, and seen what became of it.
+        if inputIsIncomplete, isatty(options.stdin) == 0 {
+            throw .refused(operation: "attach", object: session, cause: "not all input may have reached it", code: "", exitCode: 125)
         }
         outcome = .exited(exitCode)
     }
@@ -286,14 +307,12 @@ public final class AttachSession {
 
     // MARK: Input
 
-    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.count < 32 * 1024 }
+    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.pending.count < ResumableInput.window }
 
     private func moveInput(_ connection: AttachConnection) {
         guard phase == .attached, let channel else { return }
         if !input.isEmpty {
-            let taken = connection.client.connection.send(data: input[...], on: channel)
-            inputSent &+= UInt64(taken)
-            input.removeFirst(taken)
+            input.advance(connection.client.connection.send(data: input.pending[...], on: channel))
         }
         if inputHasEnded, input.isEmpty, !inputEndIsSent {
             inputEndIsSent = true
@@ -318,10 +337,10 @@ public final class AttachSession {
             inputHasEnded = true
         } else if options.terminal?.isRaw == true {
             let (typed, isDetached) = options.detachKeys.filter(buffer[..<count])
-            input += typed
+            input.append(typed)
             if isDetached { outcome = .detached }
         } else {
-            input += buffer[..<count]
+            input.append(buffer[..<count])
         }
     }
 

@@ -55,6 +55,7 @@ extension ClientMessage {
                 $0.put(request.stdoutWindow)
                 $0.put(request.stderrWindow)
                 $0.put(request.wantsStdin)
+                $0.put(request.inputKey)
             }
         case .exec(let tag, let request):
             if request.process.count > ControlProtocol.maximumDocument { return false }
@@ -64,6 +65,8 @@ extension ClientMessage {
                 $0.put(request.stdoutWindow)
                 $0.put(request.stderrWindow)
                 $0.put(request.wantsStdin)
+                $0.put(request.endsInputWithClient)
+                $0.put(request.inputKey)
                 $0.append(contentsOf: request.process)
             }
         case .window(let tag, let stream, let count):
@@ -198,6 +201,7 @@ extension AttachRequest {
         stdoutWindow = body.u32()
         stderrWindow = body.u32()
         wantsStdin = body.flag()
+        inputKey = body.u64()
     }
 }
 
@@ -207,6 +211,8 @@ extension ExecRequest {
         stdoutWindow = body.u32()
         stderrWindow = body.u32()
         wantsStdin = body.flag()
+        endsInputWithClient = body.flag()
+        inputKey = body.u64()
         process = body.rest(ControlProtocol.maximumDocument)
     }
 }

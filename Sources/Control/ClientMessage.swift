@@ -22,10 +22,13 @@ public struct AttachRequest: Sendable, Equatable {
     public var stdoutWindow: UInt32
     public var stderrWindow: UInt32
     public var wantsStdin: Bool
+    /// What the client's input is known by when it comes again (``Attached/stdinTaken``): a number that it drew; 0 for one that does
+    /// not come again.
+    public var inputKey: UInt64
 
     public init(
         session: String = "", stdout: StreamStart = .live, stderr: StreamStart = .live, stdoutWindow: UInt32 = 65_536,
-        stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false
+        stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false, inputKey: UInt64 = 0
     ) {
         self.session = session
         self.stdout = stdout
@@ -33,6 +36,7 @@ public struct AttachRequest: Sendable, Equatable {
         self.stdoutWindow = stdoutWindow
         self.stderrWindow = stderrWindow
         self.wantsStdin = wantsStdin
+        self.inputKey = inputKey
     }
 }
 
@@ -47,15 +51,22 @@ public struct ExecRequest: Sendable, Equatable {
     public var stderrWindow: UInt32
     /// Whether the process gets a standard input from this client; if not, it is /dev/null.
     public var wantsStdin: Bool
+    /// The process's input ends when the first client goes that could write to it; if not, only when a client ends it.
+    public var endsInputWithClient: Bool
+    /// As in ``AttachRequest``.
+    public var inputKey: UInt64
 
     public init(
-        session: String = "", process: [UInt8], stdoutWindow: UInt32 = 65_536, stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false
+        session: String = "", process: [UInt8], stdoutWindow: UInt32 = 65_536, stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false,
+        endsInputWithClient: Bool = true, inputKey: UInt64 = 0
     ) {
         self.session = session
         self.process = process
         self.stdoutWindow = stdoutWindow
         self.stderrWindow = stderrWindow
         self.wantsStdin = wantsStdin
+        self.endsInputWithClient = endsInputWithClient
+        self.inputKey = inputKey
     }
 }
 

@@ -145,12 +145,16 @@ public struct Attached: Sendable, Equatable {
     /// How many bytes before it were asked for and are no longer kept.
     public var stdoutMissed: UInt64
     public var stderrMissed: UInt64
-    /// How many bytes of input the client may send; 0 for an attachment without input.
+    /// How many bytes of input the client may send; 0 for an attachment without input, or where others' input still waits for the
+    /// process.
     public var stdinCredit: UInt32
+    /// How many bytes of input were taken from the client by its key, over all its attachments. nil where it gave none, or where the
+    /// key is not known any more: then they are counted from here.
+    public var stdinTaken: UInt64?
 
     public init(
         session: String, hasTerminal: Bool = false, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, stdoutMissed: UInt64 = 0,
-        stderrMissed: UInt64 = 0, stdinCredit: UInt32 = 0
+        stderrMissed: UInt64 = 0, stdinCredit: UInt32 = 0, stdinTaken: UInt64? = nil
     ) {
         self.session = session
         self.hasTerminal = hasTerminal
@@ -159,6 +163,7 @@ public struct Attached: Sendable, Equatable {
         self.stdoutMissed = stdoutMissed
         self.stderrMissed = stderrMissed
         self.stdinCredit = stdinCredit
+        self.stdinTaken = stdinTaken
     }
 }
 

@@ -77,7 +77,8 @@ extension ControlConnection {
         }
         guard
             let attachment = follow(
-                session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin)
+                session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin,
+                inputKey: request.inputKey)
         else { return }
         attachment.grant(.stdout, UInt64(request.stdoutWindow))
         attachment.grant(.stderr, UInt64(request.stderrWindow))
@@ -88,9 +89,10 @@ extension ControlConnection {
         switch service.startExec(request) {
         case .failure(let failure): send(.failed(tag: tag, failure))
         case .success(let session):
-            guard let attachment = follow(session, tag, .exec, stdout: .oldest, stderr: .oldest, takesInput: request.wantsStdin) else {
-                return
-            }
+            guard
+                let attachment = follow(
+                    session, tag, .exec, stdout: .oldest, stderr: .oldest, takesInput: request.wantsStdin, inputKey: request.inputKey)
+            else { return }
             attachment.grant(.stdout, UInt64(request.stdoutWindow))
             attachment.grant(.stderr, UInt64(request.stderrWindow))
         }
@@ -100,7 +102,8 @@ extension ControlConnection {
 
     @discardableResult
     private func follow(
-        _ session: Session, _ tag: UInt32, _ purpose: Follower.Purpose, stdout: StreamStart, stderr: StreamStart, takesInput: Bool
+        _ session: Session, _ tag: UInt32, _ purpose: Follower.Purpose, stdout: StreamStart, stderr: StreamStart, takesInput: Bool,
+        inputKey: UInt64 = 0
     ) -> Attachment? {
         if followers.contains(where: { $0.tag == tag }) {
             refuseTaken(tag)
@@ -112,7 +115,7 @@ extension ControlConnection {
             refuse(tag, .tooMany, "attach to", session.id, "\(clients) clients are attached, which is the most")
             return nil
         }
-        let attachment = session.attach(self, tag: tag, stdout: stdout, stderr: stderr, takesInput: takesInput)
+        let attachment = session.attach(self, tag: tag, stdout: stdout, stderr: stderr, takesInput: takesInput, inputKey: inputKey)
         var follower = Follower(tag: tag, attachment: attachment, purpose: purpose, isAnnounced: purpose == .wait)
         follower.missed = (missed(stdout, attachment.position(.stdout)), missed(stderr, attachment.position(.stderr)))
         followers.append(follower)
@@ -162,7 +165,8 @@ extension ControlConnection {
         let attached = Attached(
             session: session.id, hasTerminal: session.hasTerminal, stdoutOffset: follower.attachment.position(.stdout) ?? 0,
             stderrOffset: follower.attachment.position(.stderr) ?? 0, stdoutMissed: follower.missed.stdout,
-            stderrMissed: follower.missed.stderr, stdinCredit: UInt32(clamping: follower.attachment.inputCredit))
+            stderrMissed: follower.missed.stderr, stdinCredit: UInt32(clamping: follower.attachment.inputCredit),
+            stdinTaken: follower.attachment.inputTaken)
         send(.attached(tag: follower.tag, attached))
     }
 

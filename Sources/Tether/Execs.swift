@@ -50,11 +50,16 @@ final class Execs {
         }
         // Its start and end are events in the log, which must not pile up where the port takes nothing.
         if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }
-        return start(process, name: request.session, wantsStdin: request.wantsStdin, purpose: .client)
+        return start(
+            process, name: request.session, wantsStdin: request.wantsStdin, endsInputWithClient: request.endsInputWithClient,
+            purpose: .client)
     }
 
     /// Starts a process.
-    func start(_ process: ContainerProcess, name: String, wantsStdin: Bool, purpose: Exec.Purpose) -> Outcome<Session> {
+    /// - Parameter endsInputWithClient: its input ends when the first client goes that could write to it.
+    func start(
+        _ process: ContainerProcess, name: String, wantsStdin: Bool, endsInputWithClient: Bool, purpose: Exec.Purpose
+    ) -> Outcome<Session> {
         func refuse(_ code: RequestFailure.Code, _ cause: String, _ exitCode: UInt8 = 125) -> Outcome<Session> {
             .failure(RequestFailure(code, exitCode: exitCode, operation: "exec", object: process.args.first ?? "", cause: cause))
         }
@@ -66,7 +71,7 @@ final class Execs {
         let id = name.isEmpty ? "exec-\(made)" : name
         let session = runtime.makeSession(
             id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
-            wantsTerminal: process.terminal, endsInputWithClient: true, log: nil)
+            wantsTerminal: process.terminal, endsInputWithClient: endsInputWithClient, log: nil)
         let group: Cgroup
         do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
             return refuse(.failed, error.description)

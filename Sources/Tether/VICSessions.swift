@@ -87,7 +87,7 @@ final class VICSessions {
         if runtime.control.session(wanted.id) != nil { return refuse(wanted, "there is a session of this name") }
         let limit = Int(clamping: runtime.spec.tether.sessions.maxSessions)
         if runtime.execs.running >= limit - 1 { return refuse(wanted, "\(limit) sessions run, which is the most") }
-        switch runtime.execs.start(process, name: wanted.id, wantsStdin: wanted.wantsStdin, purpose: .client) {
+        switch runtime.execs.start(process, name: wanted.id, wantsStdin: wanted.wantsStdin, endsInputWithClient: false, purpose: .client) {
         case .success: break
         case .failure(let failure):
             set(wanted.id, .over)

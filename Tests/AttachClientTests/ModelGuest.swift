@@ -25,6 +25,12 @@ final class ModelGuest: @unchecked Sendable {
         /// Input becomes output, and its end the end.
         var echoes = false
         var input: [UInt8] = []
+        /// How much of it was taken from each client, by its key.
+        var inputTaken: [UInt64: Int] = [:]
+        /// Clients are forgotten when their line drops.
+        var forgetsInput = false
+        /// Input that waits for the process.
+        var waiting: [UInt8] = []
         var inputHasEnded = false
         var isStarted = true
         var process: [UInt8] = []
@@ -38,7 +44,7 @@ final class ModelGuest: @unchecked Sendable {
 
     /// What the line does to what passes it.
     struct Weather {
-        /// After so many bytes on average from the guest the line is cut; 0: never.
+        /// After so many bytes on average, of both directions, the line is cut; 0: never.
         var cutEvery = 0
         /// Of so many bytes on average one is damaged; 0: none.
         var damageEvery = 0
@@ -129,6 +135,9 @@ final class ModelGuest: @unchecked Sendable {
         var stderr = 0
         var isFinished = false
         var untilCut = Int.max
+        var inputKey: UInt64 = 0
+        /// Bytes of input that may be sent and have not been granted yet.
+        var toGrant = 0
         init(_ line: LineConnection) { self.line = line }
     }
 
@@ -142,6 +151,8 @@ final class ModelGuest: @unchecked Sendable {
         case .closed: return false
         case .nothing: break
         case .bytes(var bytes):
+            bytes = Array(bytes.prefix(connection.untilCut))
+            connection.untilCut -= bytes.count
             damage(&bytes)
             if let server = connection.server {
                 bytes.withUnsafeBytes { server.receive($0, now: now) }
@@ -160,7 +171,7 @@ final class ModelGuest: @unchecked Sendable {
             }
         }
         lock.withLock { pump(connection, server) }
-        return send(connection, server)
+        return send(connection, server) && connection.untilCut > 0
     }
 
     private func begin(_ connection: Connection, _ bytes: [UInt8], _ now: Int64) {
@@ -221,10 +232,10 @@ final class ModelGuest: @unchecked Sendable {
                 let answer = state.answers[name]
                 server.connection.replyToGlobalRequest(success: answer != nil, data: Array((answer ?? "").utf8))
             }
-        case .data(let id, let data):
+        case .data(_, let data):
             state.input += data
-            if state.echoes { state.stdout += data }
-            server.connection.grant(id, bytes: data.count)
+            state.inputTaken[connection.inputKey, default: 0] += data.count
+            state.waiting += data
         case .eof: if connection.isAttached { state.inputHasEnded = true }
         case .request(let id, let name, let data, let wantsReply):
             state.requests.append((name, data))
@@ -244,11 +255,13 @@ final class ModelGuest: @unchecked Sendable {
             let wanted = reader.text()
             starts = [reader.text(), reader.text()]
             wantsInput = reader.boolean()
+            connection.inputKey = reader.uint64()
             if !state.isStarted || !(wanted.isEmpty || wanted == state.id) { failure = Self.failure("unknownSession") }
         } else {
             state.process = reader.string()
             wantsInput = reader.boolean()
             state.id = reader.text()
+            connection.inputKey = reader.uint64()
             if swallowed == 0, failure == nil { state.isStarted = true }
         }
         precondition(reader.isComplete, "the request has another form")
@@ -276,8 +289,12 @@ final class ModelGuest: @unchecked Sendable {
         for number in [connection.stdout, connection.stderr, starts[0] == "oldest" ? 0 : connection.stdout - wanted[0], 0] {
             writer.uint64(UInt64(number))
         }
+        let isForgotten = state.forgetsInput && state.inputTaken.removeValue(forKey: connection.inputKey) != nil
+        writer.boolean(wantsInput && !isForgotten)
+        writer.uint64(UInt64(state.inputTaken[connection.inputKey, default: 0]))
         server.connection.request(id, name: "attached@tether", data: writer.bytes)
-        if wantsInput { server.connection.grant(id, bytes: 64 * 1024) }
+        // What waits for the process is less for the next client.
+        if wantsInput { connection.toGrant = ResumableInput.window - state.waiting.count }
         connection.isAttached = true
         return true
     }
@@ -289,10 +306,18 @@ final class ModelGuest: @unchecked Sendable {
     /// Sends what there is room for, and in the end how it ended.
     private func pump(_ connection: Connection, _ server: SSHServer) {
         guard connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
+        let read = state.waiting.prefix(1 + random(8192))
+        if state.echoes { state.stdout += read }
+        connection.toGrant += read.count
+        state.waiting.removeFirst(read.count)
+        if connection.toGrant >= ResumableInput.window / 4 || state.waiting.isEmpty {
+            server.connection.grant(id, bytes: connection.toGrant)
+            connection.toGrant = 0
+        }
         connection.stdout += server.connection.send(data: state.stdout[connection.stdout...].prefix(8192), on: id)
         connection.stderr += server.connection.sendExtended(data: state.stderr[connection.stderr...].prefix(8192), on: id)
         let isAll = connection.stdout == state.stdout.count && connection.stderr == state.stderr.count
-        guard isAll, !state.echoes || state.inputHasEnded else { return }
+        guard isAll, !state.echoes || state.inputHasEnded && state.waiting.isEmpty else { return }
         if let signal = state.exitSignal {
             server.connection.request(id, .exitSignal(name: signal, coreDumped: false, message: ""))
         } else if let code = state.exitCode {

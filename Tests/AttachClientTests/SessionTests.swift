@@ -76,6 +76,35 @@ import Testing
         #expect(guest.with { $0.process } == Array("{\"args\":[\"cat\"]}".utf8) && guest.with { $0.id } == "e1")
     }
 
+    @Test("input across hundreds of cuts of the line in both directions: no byte is lost or comes twice")
+    func inputAcrossCuts() throws {
+        let input = noise(3 << 20, seed: 7)
+        let guest = try ModelGuest(.init(exitCode: 7, echoes: true, isStarted: false), .init(cutEvery: 16_000, damageEvery: 200_000))
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e1"), input: input)
+        #expect(run.outcome == .exited(7), "\(run.error?.description ?? "") \(run.log.suffix(3))")
+        expectSame(guest.with { $0.input }, input)
+        expectSame(run.stdout, input)
+        #expect(guest.connections > 300, "only \(guest.connections) connections")
+        #expect(guest.with { $0.inputTaken.count } == 1 && !run.log.contains { $0.contains("lost") })
+    }
+
+    @Test("input that a guest has forgotten about may be lost: that is said, and the exit status is not the process's")
+    func forgottenInput() throws {
+        let input = noise(1 << 20, seed: 8)
+        let guest = try ModelGuest(.init(exitCode: 0, echoes: true, forgetsInput: true, isStarted: false), .init(cutEvery: 300_000))
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e1"), input: input)
+        #expect(guest.connections > 1)
+        #expect(run.log.contains { $0.hasPrefix("up to ") && $0.hasSuffix("on their way when the line dropped may be lost") }, "\(run.log)")
+        guard case .refused(_, "e1", "not all input may have reached it", _, 125)? = run.error else {
+            Issue.record("\(String(describing: run.error)) \(String(describing: run.outcome))")
+            return
+        }
+        // Nothing comes twice, at least: what arrived is a part of what was sent, in its order.
+        var rest = run.stdout[...]
+        for byte in input where byte == rest.first { rest = rest.dropFirst() }
+        #expect(rest.isEmpty)
+    }
+
     @Test("a line that drops before exec is answered starts the process once", arguments: [1, 3])
     func execAgain(_ swallowed: Int) throws {
         let guest = try ModelGuest(.init(stdout: [1, 2], exitCode: 9, isStarted: false), swallows: swallowed)

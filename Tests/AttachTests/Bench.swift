@@ -75,7 +75,9 @@ final class ModelPID1 {
         if request.wantsStdin && !session.stdinIsOpen {
             return say(.failed(tag: tag, refusal(.noStdin, "attach to", session.id, "its standard input is not open")))
         }
-        var attached = Attached(session: session.id, hasTerminal: session.hasTerminal, stdinCredit: request.wantsStdin ? stdinCredit : 0)
+        var attached = Attached(
+            session: session.id, hasTerminal: session.hasTerminal, stdinCredit: request.wantsStdin ? stdinCredit : 0,
+            stdinTaken: request.inputKey == 0 ? nil : 1234)
         if case .offset(let offset) = request.stdout {
             attached.stdoutOffset = max(offset, session.stdout.first)
             attached.stdoutMissed = attached.stdoutOffset - offset

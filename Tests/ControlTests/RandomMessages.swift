@@ -84,13 +84,14 @@ struct MessageMaker {
             return .attach(
                 tag: tag,
                 AttachRequest(
-                    session: name(), stdout: start(), stderr: start(), stdoutWindow: number(), stderrWindow: number(), wantsStdin: flag()))
+                    session: name(), stdout: start(), stderr: start(), stdoutWindow: number(), stderrWindow: number(), wantsStdin: flag(),
+                    inputKey: number()))
         case 3:
             return .exec(
                 tag: tag,
                 ExecRequest(
                     session: name(), process: bytes(ControlProtocol.maximumDocument), stdoutWindow: number(), stderrWindow: number(),
-                    wantsStdin: flag()))
+                    wantsStdin: flag(), endsInputWithClient: flag(), inputKey: number()))
         case 4: return .window(tag: tag, stream(), bytes: number())
         case 5: return .detach(tag: tag)
         case 6: return .stdin(tag: tag, bytes(ControlProtocol.maximumData, atLeast: 1))
@@ -138,7 +139,7 @@ struct MessageMaker {
                 tag: tag,
                 Attached(
                     session: name(), hasTerminal: flag(), stdoutOffset: number(), stderrOffset: number(), stdoutMissed: number(),
-                    stderrMissed: number(), stdinCredit: number()))
+                    stderrMissed: number(), stdinCredit: number(), stdinTaken: flag() ? number() : nil))
         case 5: return .output(tag: tag, stream(), offset: number(), bytes(ControlProtocol.maximumData, atLeast: 1))
         case 6: return .eof(tag: tag, stream())
         case 7: return .stdinCredit(tag: tag, bytes: number())

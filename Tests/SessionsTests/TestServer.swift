@@ -91,6 +91,8 @@ final class TestServer: ControlService, SessionOwner {
     var sessionLimits = SessionLimits()
     /// A process runs only some turns after it was asked for, as one does whose launch takes its time.
     var startsLater = false
+    /// A session whose process has ended gets another one, from the test.
+    var startsAgain = false
     private(set) var releases = 0
     private(set) var announced: [HostKey] = []
     private var late: [() throws -> Void] = []
@@ -111,11 +113,13 @@ final class TestServer: ControlService, SessionOwner {
         return FileDescriptor(owning: ends[1])
     }
 
-    func start(_ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, isLogged: Bool = false) throws -> Session
-    {
+    func start(
+        _ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, endsInputWithClient: Bool = true,
+        isLogged: Bool = false
+    ) throws -> Session {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
-            wantsTerminal: terminal, endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
+            wantsTerminal: terminal, endsInputWithClient: endsInputWithClient, loop: loop, log: isLogged ? log : nil, buffer: buffer)
         session.owner = self
         sessions.append(session)
         let begin = { session.begin(try TestProcess(args, stdin: stdin, terminal: terminal)) }
@@ -142,7 +146,7 @@ final class TestServer: ControlService, SessionOwner {
         for begin in begun { try begin() }
     }
 
-    func sessionEnded(_ session: Session) { session.finish() }
+    func sessionEnded(_ session: Session) { if !startsAgain { session.finish() } }
     func summary(of session: Session) -> SessionSummary { session.summary }
     func session(_ name: String) -> Session? { name.isEmpty ? sessions.first : sessions.first { $0.id == name } }
 
@@ -150,7 +154,9 @@ final class TestServer: ControlService, SessionOwner {
         let args = String(decoding: request.process, as: UTF8.self).split(separator: " ").map(String.init)
         made += 1
         do {
-            return .success(try start(args, id: request.session.isEmpty ? "exec-\(made)" : request.session, stdin: request.wantsStdin))
+            let id = request.session.isEmpty ? "exec-\(made)" : request.session
+            return .success(
+                try start(args, id: id, stdin: request.wantsStdin, endsInputWithClient: request.endsInputWithClient))
         } catch {
             return .failure(RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: args[0], cause: "\(error)"))
         }
