@@ -10,6 +10,8 @@ import SSH
 /// guest still keeps it; what it does not is told.
 public final class AttachSession {
     private static let window: UInt32 = 256 * 1024
+    /// The most input in one packet, in bytes.
+    private static let inputPiece = 4096
 
     private enum Phase { case opening, asked, attached }
 
@@ -311,8 +313,11 @@ public final class AttachSession {
 
     private func moveInput(_ connection: AttachConnection) {
         guard phase == .attached, let channel else { return }
-        if !input.isEmpty {
-            input.advance(connection.client.connection.send(data: input.pending[...], on: channel))
+        // A packet counts when all of it has arrived: small ones get through between two drops of a bad line.
+        while !input.isEmpty {
+            let sent = connection.client.connection.send(data: input.pending.prefix(Self.inputPiece), on: channel)
+            if sent == 0 { break }
+            input.advance(sent)
         }
         if inputHasEnded, input.isEmpty, !inputEndIsSent {
             inputEndIsSent = true

@@ -78,13 +78,13 @@ import Testing
 
     @Test("input across hundreds of cuts of the line in both directions: no byte is lost or comes twice")
     func inputAcrossCuts() throws {
-        let input = noise(3 << 20, seed: 7)
+        let input = noise(2 << 20, seed: 7)
         let guest = try ModelGuest(.init(exitCode: 7, echoes: true, isStarted: false), .init(cutEvery: 16_000, damageEvery: 200_000))
         let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e1"), input: input)
         #expect(run.outcome == .exited(7), "\(run.error?.description ?? "") \(run.log.suffix(3))")
         expectSame(guest.with { $0.input }, input)
         expectSame(run.stdout, input)
-        #expect(guest.connections > 300, "only \(guest.connections) connections")
+        #expect(guest.connections > 200, "only \(guest.connections) connections")
         #expect(guest.with { $0.inputTaken.count } == 1 && !run.log.contains { $0.contains("lost") })
     }
 
