@@ -9,7 +9,7 @@ public struct AttachTarget {
     public var endpoint: Endpoint
     /// Any name will do, unless the configuration of the VM has VIC's dialect.
     public var user = "container"
-    public var identities: [PrivateKey] = []
+    public var identities = Identities()
     public var hostKeys: HostKeyPolicy
     /// How long the guest may take to answer on the line, in milliseconds; nil: for ever.
     public var synchronisationMilliseconds: Int64? = 120_000
@@ -31,6 +31,9 @@ final class AttachConnection {
     private var lastHeard: Int64
     private var isAsked = false
     private var isLost = false
+    private let identities: Identities
+    /// What the agent is asked now.
+    private var question: AgentQuestion?
 
     /// Connects, and has the guest begin a connection; the log-in follows.
     /// - Parameter isOver: asked now and then; ends the attempt.
@@ -42,10 +45,12 @@ final class AttachConnection {
         }
         guard let early else { return nil }
         let verdict = Verdict()
-        var configuration = ClientConfiguration(user: target.user, keys: target.identities) { key in
+        var configuration = ClientConfiguration(user: target.user, keys: []) { key in
             verdict.objection = target.hostKeys.objection(to: key)
             return verdict.objection == nil
         }
+        configuration.keys = target.identities.keys
+        identities = target.identities
         // Noise, or a guest that is gone, is noticed before a person gives up.
         configuration.transport.handshakeMilliseconds = 30_000
         lastHeard = Clock.monotonic()
@@ -57,20 +62,26 @@ final class AttachConnection {
     private final class Verdict { var objection: String? }
     private let verdict: Verdict
 
+    /// When the guest has said nothing for too long. It has nothing to say while a signature is made.
+    private var silenceEnds: Int64 { question == nil ? lastHeard &+ Self.silence &* (isAsked ? 2 : 1) : .max }
+
     /// Sends what can be sent, waits until something is to be done, and receives.
     /// - Parameter others: descriptors to wait for beside the line; gets what poll(2) says of them.
     func turn(_ others: inout [pollfd], until deadline: Int64 = .max) throws(AttachError) {
         try transmit()
-        var watched = [pollfd(fd: channel.rawValue, events: Int16(POLLIN | (channel.pendingOutput > 0 ? POLLOUT : 0)), revents: 0)] + others
-        let silent = lastHeard &+ Self.silence &* (isAsked ? 2 : 1)
-        let next = Deadline(nanoseconds: min(deadline, client.nextDeadline ?? .max, silent))
+        let events = Int16(POLLIN | (channel.pendingOutput > 0 ? POLLOUT : 0))
+        let unused = pollfd(fd: -1, events: 0, revents: 0)
+        var watched = [pollfd(fd: channel.rawValue, events: events, revents: 0), question?.watched ?? unused] + others
+        let answer = question?.deadline.nanoseconds ?? .max
+        let next = Deadline(nanoseconds: min(deadline, client.nextDeadline ?? .max, silenceEnds, answer))
         let count = nfds_t(watched.count)
         try system { () throws(SyscallError) in _ = try attempt("poll") { poll(&watched, count, next.pollTimeout) } }
-        others = Array(watched.dropFirst())
+        others = Array(watched.dropFirst(2))
         if watched[0].revents != 0 { try receive() }
+        hearAgent()
         let now = Clock.monotonic()
         client.tick(now: now)
-        if now &- lastHeard >= Self.silence &* (isAsked ? 2 : 1) {
+        if now >= silenceEnds {
             if isAsked { throw .timedOut("a sign of life of the guest") }
             isAsked = true
             client.connection.globalRequest(name: Self.keepalive, wantsReply: true)
@@ -98,12 +109,13 @@ final class AttachConnection {
         while let event = client.nextEvent() {
             switch event {
             case .authenticated: isAuthenticated = true
+            case .signatureWanted(let request): askAgent(request)
             case .connection(.globalRequest(_, _, let wantsReply)):
                 if wantsReply { client.connection.replyToGlobalRequest(success: false) }
             case .connection(let event): return event
             case .ended(let error):
                 if let objection = verdict.objection { throw .hostKey(objection) }
-                throw .connection(error ?? SSHError(.connectionLost, "use", "the connection", "the guest ended it"))
+                throw .connection(explained(error ?? SSHError(.connectionLost, "use", "the connection", "the guest ended it")))
             }
         }
         if isLost { throw .connection(SSHError(.connectionLost, "read", "the line", "the other end closed it")) }
@@ -111,6 +123,39 @@ final class AttachConnection {
     }
 
     private(set) var isAuthenticated = false
+
+    /// A log-in that failed may have failed for want of keys that are there and could not be used.
+    private func explained(_ error: SSHError) -> SSHError {
+        guard error.reason == .noMoreAuthenticationMethods else { return error }
+        let causes = [error.cause] + identities.remarks
+        return SSHError(error.reason, error.operation, error.object, causes.joined(separator: "; "))
+    }
+
+    // MARK: The agent
+
+    private func askAgent(_ request: SignatureRequest) {
+        guard let path = identities.agent else { return client.giveUpSignature("there is no agent") }
+        do throws(AgentError) {
+            question = try AgentQuestion(.signature(request), path: path, milliseconds: identities.signatureMilliseconds)
+        } catch { client.giveUpSignature(error.description) }
+    }
+
+    private func hearAgent() {
+        guard let question else { return }
+        do throws(AgentError) {
+            guard let answer = try question.step() else { return }
+            if case .signature(let signature) = answer {
+                client.provide(signature: signature)
+            } else {
+                client.giveUpSignature("the agent does not sign by it")
+            }
+        } catch { client.giveUpSignature(error.description) }
+        self.question = nil
+        // The guest's silence meanwhile was none.
+        lastHeard = Clock.monotonic()
+    }
+
+    // MARK: The line
 
     private func transmit() throws(AttachError) {
         client.flush()

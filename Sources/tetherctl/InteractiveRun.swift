@@ -120,7 +120,7 @@ final class InteractiveRun: @unchecked Sendable {
 
     private func attach(_ path: String) throws(AttachError) -> AttachOutcome {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .verified { [self] in objection(to: $0) })
-        target.identities = [key]
+        target.identities = Identities(keys: [.held(key)])
         target.synchronisationMilliseconds = nil
         var options = AttachOptions(.attach(session: "", stdoutFrom: "oldest", stderrFrom: "oldest"))
         options.wantsInput = isInteractive

@@ -10,7 +10,10 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customLong("identity"),
         help: ArgumentHelp(
-            "A private key to log in with. May be repeated. (default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa)", valueName: "path"))
+            """
+            A private key to log in with, or its public half where an agent has it. May be repeated. (default: ~/.ssh/id_ed25519, \
+            id_ecdsa, id_rsa)
+            """, valueName: "path"))
     var identities: [String] = []
     @Option(
         name: .customLong("host-key"),
@@ -65,21 +68,10 @@ struct TargetOptions: ParsableArguments {
         }
     }
 
-    private func loadIdentities() throws(AttachError) -> [PrivateKey] {
-        var keys: [PrivateKey] = []
-        for path in identities {
-            let text = try Self.content(of: path)
-            do throws(SSHError) { keys.append(try PrivateKey(text: text)) } catch {
-                throw .local(operation: "read the private key", object: path, cause: error.cause)
-            }
-        }
-        if !identities.isEmpty { return keys }
-        // Those that are there and not encrypted.
-        for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
-            guard let text = try? Self.content(of: "\(NSHomeDirectory())/.ssh/\(name)") else { continue }
-            if let key = try? PrivateKey(text: text) { keys.append(key) }
-        }
-        return keys
+    private func loadIdentities() throws(AttachError) -> Identities {
+        let standard = ["id_ed25519", "id_ecdsa", "id_rsa"].map { "\(NSHomeDirectory())/.ssh/\($0)" }
+        let agent = ProcessInfo.processInfo.environment["SSH_AUTH_SOCK"].flatMap { $0.isEmpty ? nil : $0 }
+        return try Identities(named: identities, standard: standard, agent: agent)
     }
 
     /// Asks the person at the terminal, as OpenSSH does.

@@ -34,6 +34,8 @@ final class ModelGuest: @unchecked Sendable {
         /// What attach and exec are refused with.
         var failure: String?
         var noStdin = false
+        /// What the guest says next of whether input is taken.
+        var inputNews: [Bool] = []
     }
 
     /// What the line does to what passes it.
@@ -59,7 +61,11 @@ final class ModelGuest: @unchecked Sendable {
     /// The next so many requests to start something are not answered: the line is cut instead.
     private var swallowed = 0
 
-    init(_ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0) throws {
+    init(
+        _ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0,
+        authorized: PublicKey? = ModelGuest.clientKey?.publicKey
+    ) throws {
+        self.authorized = authorized
         var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
         directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
@@ -78,6 +84,7 @@ final class ModelGuest: @unchecked Sendable {
     }
 
     private let hostKey: PrivateKey
+    private let authorized: PublicKey?
 
     deinit {
         lock.withLock { isOver = true }
@@ -92,7 +99,7 @@ final class ModelGuest: @unchecked Sendable {
     /// How the tests reach it.
     func target() throws -> AttachTarget {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
-        target.identities = [try #require(ModelGuest.clientKey)]
+        target.identities = Identities(keys: [.held(try #require(ModelGuest.clientKey))])
         target.synchronisationMilliseconds = 20_000
         return target
     }
@@ -170,7 +177,7 @@ final class ModelGuest: @unchecked Sendable {
         case .synchronised(let reply, let rest):
             connection.line.send(reply[...])
             var configuration = ServerConfiguration(hostKeys: [hostKey])
-            if let key = ModelGuest.clientKey { configuration.authentication.authorizedKeys = [AuthorizedKey(key.publicKey)] }
+            if let authorized { configuration.authentication.authorizedKeys = [AuthorizedKey(authorized)] }
             let server = SSHServer(configuration, random: .thisMachine, now: now)
             connection.server = server
             let every = lock.withLock { conditions.cutEvery }
@@ -289,6 +296,8 @@ final class ModelGuest: @unchecked Sendable {
     /// Sends what there is room for, and in the end how it ended.
     private func pump(_ connection: Connection, _ server: SSHServer) {
         guard connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
+        for isTaken in state.inputNews { server.connection.request(id, name: "stdin@tether", data: [isTaken ? 1 : 0]) }
+        state.inputNews = []
         connection.stdout += server.connection.send(data: state.stdout[connection.stdout...].prefix(8192), on: id)
         connection.stderr += server.connection.sendExtended(data: state.stderr[connection.stderr...].prefix(8192), on: id)
         let isAll = connection.stdout == state.stdout.count && connection.stderr == state.stderr.count

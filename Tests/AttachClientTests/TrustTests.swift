@@ -66,7 +66,7 @@ import Testing
     func unauthorised() throws {
         let guest = try ModelGuest(.init())
         var target = try guest.target()
-        target.identities = [try PrivateKey(ed25519Seed: [UInt8](repeating: 2, count: 32))]
+        target.identities = Identities(keys: [.held(try PrivateKey(ed25519Seed: [UInt8](repeating: 2, count: 32)))])
         let run = try ClientRun(target, primary)
         guard case .connection(let error)? = run.error else {
             Issue.record("\(String(describing: run.error))")
