@@ -28,7 +28,10 @@ extension AttachBridge {
         }
         channels[index].inputWindow = Int(attached.stdinCredit)
         if attached.stdinCredit == 0 {
-            inputIsOver(index)
+            // What was not asked for is dropped as it comes, so that a client that writes does not wait for ever.
+            channels[index].discardsInput = true
+            tellEndOfWrite(index)
+            client.connection.grant(id, bytes: BridgeChannel.discardedWindow)
         } else if channel.dialect == .session {
             client.connection.grant(id, bytes: Int(attached.stdinCredit))
         }
@@ -72,15 +75,32 @@ extension AttachBridge {
         channels[index].pending.append(BridgeChannel.Piece(stream: .stderr, data: line[...], standsFor: 0))
     }
 
-    /// Nobody reads the client's input any more: it is dropped, so that a client that writes does not wait for ever.
+    /// Nobody reads the client's input now: it is dropped as it comes. PID 1 gives back the credit for what it dropped itself, so the
+    /// client's window and that credit stay the same.
     func inputIsOver(_ index: Int) {
-        guard channels[index].phase == .attached, !channels[index].discardsInput, let client else { return }
+        guard channels[index].phase == .attached, !channels[index].discardsInput else { return }
         channels[index].discardsInput = true
-        let id = channels[index].id
-        if tellsEndOfWrite && channels[index].dialect == .session { client.connection.request(id, .endOfWrite) }
-        // What was granted for the process may be used up.
-        let missing = BridgeChannel.discardedWindow - channels[index].inputWindow
-        client.connection.grant(id, bytes: missing)
+        tellEndOfWrite(index)
+        tellInput(index, isTaken: false)
+    }
+
+    /// The session has another process, which takes input.
+    func inputIsBack(_ index: Int) {
+        guard channels[index].phase == .attached, channels[index].discardsInput else { return }
+        channels[index].discardsInput = false
+        tellInput(index, isTaken: true)
+    }
+
+    private func tellEndOfWrite(_ index: Int) {
+        if tellsEndOfWrite && channels[index].dialect == .session { client?.connection.request(channels[index].id, .endOfWrite) }
+    }
+
+    /// `stdin@tether`: boolean input is taken.
+    private func tellInput(_ index: Int, isTaken: Bool) {
+        guard channels[index].start.isDetailed else { return }
+        var writer = WireWriter()
+        writer.boolean(isTaken)
+        client?.connection.request(channels[index].id, name: "stdin@tether", data: writer.bytes)
     }
 
     // MARK: Failures

@@ -173,10 +173,10 @@ public final class AttachBridge {
         case .eof: break
         case .stdinCredit(let tag, let count):
             guard let index = index(tag) else { return }
-            if channels[index].discardsInput { return }
             let bytes = channels[index].credited(Int(count))
             if bytes > 0 { client?.connection.grant(channels[index].id, bytes: bytes) }
         case .stdinClosed(let tag, _): if let index = index(tag) { inputIsOver(index) }
+        case .stdinOpened(let tag): if let index = index(tag) { inputIsBack(index) }
         case .detached(let tag, let detachment): if let index = index(tag) { detached(index, detachment) }
         case .exited(let tag, let result): exited(tag, result)
         case .stats(let tag, let document): if let what = taken(tag) { answer(what, withLine(document)) }

@@ -46,7 +46,7 @@ struct BridgeChannel {
     /// of it waits, and is enough to keep the line busy while PID 1 is told that there is room again.
     static let stdoutWindow: UInt32 = 16 * 1024
     static let stderrWindow: UInt32 = 8 * 1024
-    /// Of a client whose input goes nowhere.
+    /// Of a client whose input was never wanted.
     static let discardedWindow = 32 * 1024
 
     let id: ChannelID

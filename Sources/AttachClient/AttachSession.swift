@@ -37,6 +37,10 @@ public final class AttachSession {
     private var input: [UInt8] = []
     private var inputHasEnded = false
     private var inputEndIsSent = false
+    /// The session takes no input now.
+    private var inputIsClosed = false
+    /// The end of ours has reached a process: it is not for another one that is started later.
+    private var inputEndIsTaken = false
     private var inputSent: UInt64 = 0
     private var outcome: AttachOutcome?
     private var pendingSignals: [Int32] = []
@@ -171,6 +175,9 @@ public final class AttachSession {
         case "failed@tether":
             var reader = WireReader(data)
             failure = AttachClient.failure(in: reader.string())
+        case "stdin@tether":
+            var reader = WireReader(data)
+            inputIsOpen(reader.boolean())
         case "exited@tether":
             var reader = WireReader(data)
             readExit(reader.string())
@@ -202,6 +209,7 @@ public final class AttachSession {
         isStarted = true
         phase = .attached
         inputEndIsSent = false
+        inputIsClosed = false
         if let channel, terminal, let local = options.terminal {
             local.makeRaw()
             if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
@@ -286,18 +294,43 @@ public final class AttachSession {
 
     // MARK: Input
 
-    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.count < 32 * 1024 }
+    private var readsInput: Bool {
+        guard wantsInput, phase == .attached, !inputHasEnded else { return false }
+        // Where nobody takes input the keys to leave are still waited for.
+        return inputIsClosed ? options.terminal?.isRaw == true : input.count < 32 * 1024
+    }
+
+    /// The guest says whether the session takes input: its process may close its own, and another process may come.
+    private func inputIsOpen(_ isOpen: Bool) {
+        inputIsClosed = !isOpen
+        if !isOpen {
+            input = []
+            if inputHasEnded { inputEndIsTaken = true }
+        } else if inputHasEnded, isatty(options.stdin) == 1 {
+            // At a terminal an end of input is a key, and others may follow it.
+            (inputHasEnded, inputEndIsTaken, inputEndIsSent) = (false, false, false)
+        }
+    }
 
     private func moveInput(_ connection: AttachConnection) {
         guard phase == .attached, let channel else { return }
+        if inputIsClosed {
+            input = []
+            return
+        }
         if !input.isEmpty {
             let taken = connection.client.connection.send(data: input[...], on: channel)
             inputSent &+= UInt64(taken)
             input.removeFirst(taken)
         }
-        if inputHasEnded, input.isEmpty, !inputEndIsSent {
+        if inputHasEnded, input.isEmpty, !inputEndIsSent, !inputEndIsTaken {
             inputEndIsSent = true
-            connection.client.connection.sendEOF(channel)
+            // Behind EOF nothing can be sent on a channel; at a terminal more may follow, for the next process.
+            if case .attach = options.purpose, isatty(options.stdin) == 1 {
+                connection.client.connection.request(channel, name: "close-stdin@tether")
+            } else {
+                connection.client.connection.sendEOF(channel)
+            }
         }
     }
 

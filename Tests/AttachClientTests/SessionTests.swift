@@ -141,6 +141,36 @@ import Testing
         _ = silent.rawValue
     }
 
+    @Test("after an end of input at a terminal more can follow, for the process that is started next")
+    func inputAnew() throws {
+        let guest = try ModelGuest(.init(exitCode: nil))
+        let master = posix_openpt(O_RDWR | O_NOCTTY)
+        try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
+        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY)
+        let thread = Thread {
+            func wait(_ condition: (ModelGuest.Session) -> Bool) {
+                let deadline = Deadline.after(milliseconds: 10_000)
+                while !guest.with({ condition($0) }), !deadline.hasPassed { usleep(1000) }
+            }
+            _ = write(master, "one\n\u{4}", 5)
+            wait { $0.requests.contains { $0.name == "close-stdin@tether" } }
+            guest.with { $0.inputNews = [false] }
+            wait { $0.inputNews.isEmpty }
+            guest.with { $0.inputNews = [true] }
+            wait { $0.inputNews.isEmpty }
+            _ = write(master, "two\n", 4)
+            wait { $0.input.count == 8 }
+            guest.with { $0.exitCode = 4 }
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary, input: []) { $0.stdin = slave }
+        #expect(run.outcome == .exited(4))
+        #expect(guest.with { String(decoding: $0.input, as: UTF8.self) } == "one\ntwo\n" && guest.with { !$0.inputHasEnded })
+        #expect(guest.with { $0.requests.filter { $0.name == "close-stdin@tether" }.count } == 1)
+        close(master)
+        close(slave)
+    }
+
     @Test("a terminal: raw, with its size, left by the detach keys, and as before afterwards")
     func terminal() throws {
         let guest = try ModelGuest(.init(stdout: Array("$ ".utf8), exitCode: nil, hasTerminal: true))

@@ -43,6 +43,31 @@ import Testing
         #expect((record["stdout"] as? [String: Any])?["sha256"] as? String == "ab")
     }
 
+    @Test("stdin@tether says when input is not taken and when it is again; close-stdin@tether ends it without an end of the channel")
+    func input() throws {
+        let bench = try Bench()
+        let id = try bench.channel()
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        bench.client.connection.request(id, name: "attach@tether", data: attach("main", "live", "live", stdin: true), wantsReply: true)
+        try bench.run()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        try bench.run()
+        #expect(bench.pid1.messages.contains(.closeStdin(tag: tag)))
+        #expect(bench.taken().replies(id) == [false, true, true])
+        for message in [ServerMessage.stdinClosed(tag: tag, .requested), .stdinOpened(tag: tag), .stdinClosed(tag: tag, .processClosed)] {
+            bench.pid1.say(message)
+            try bench.run()
+        }
+        let told = bench.taken().requests(id).filter { $0.name == "stdin@tether" }
+        #expect(told.map { $0.data } == [[0], [1], [0]])
+        // Who asked for no input is not told of it.
+        let other = try bench.channel()
+        bench.client.connection.request(other, name: "attach@tether", data: attach("main", "live", "live", stdin: false), wantsReply: true)
+        try bench.run()
+        #expect(!bench.taken().requests(other).contains { $0.name == "stdin@tether" })
+    }
+
     @Test("a session that is not there is said to be missing, and the channel can ask for another")
     func unknown() throws {
         let bench = try Bench()

@@ -97,13 +97,28 @@ import Testing
         #expect(bench.client.connection.room(id) == 300)
         // The process has closed its end: the rest goes nowhere, and is not waited for.
         bench.pid1.say(.stdinClosed(tag: tag, .processClosed))
+        bench.pid1.say(.stdinCredit(tag: tag, bytes: 700))
         try bench.run()
-        var sent = 0
-        for _ in 0..<100 {
-            sent += bench.client.connection.send(data: [UInt8](repeating: 65, count: 5000)[...], on: id)
-            try bench.run()
+        func sendMuch() throws -> Int {
+            var sent = 0
+            for _ in 0..<100 {
+                sent += bench.client.connection.send(data: [UInt8](repeating: 65, count: 5000)[...], on: id)
+                try bench.run()
+            }
+            return sent
         }
-        #expect(sent == 500_000 && bench.pid1.input(tag).count == 1000)
+        #expect(try sendMuch() == 100_000)
+        #expect(bench.pid1.input(tag).count == 1000)
+        // Another process: it gets what is granted, as the first did, and no more.
+        bench.pid1.say(.stdinOpened(tag: tag))
+        try bench.run()
+        #expect(try sendMuch() == 1000)
+        #expect(bench.pid1.input(tag).count == 2000)
+        bench.pid1.say(.stdinClosed(tag: tag, .requested))
+        bench.pid1.say(.stdinCredit(tag: tag, bytes: 1000))
+        try bench.run()
+        #expect(try sendMuch() == 100_000)
+        #expect(bench.pid1.input(tag).count == 2000)
     }
 
     @Test("a keystroke is one packet, and so is its echo")
