@@ -63,8 +63,7 @@ public final class AttachSession {
         while true {
             do throws(AttachError) {
                 let outcome = try serve { downSince = nil }
-                try flushOutput()
-                return outcome
+                return try flushOutput() ?? outcome
             } catch {
                 options.terminal?.restore()
                 let isWorthIt = options.triesFirst || isStarted || mayHaveStarted
@@ -183,11 +182,12 @@ public final class AttachSession {
             readExit(reader.string())
         default:
             switch SessionRequest(name: name, data: data) {
-            case .exitStatus(let status)?: exitCode = Int32(clamping: status)
+            // A number that no process ends with is none: what is left of it could be 0.
+            case .exitStatus(let status)?: exitCode = status < 256 ? Int32(status) : 125
             case .exitSignal(let name, _, let message)?:
                 let plain = name.hasSuffix("@tether") ? String(name.dropLast(7)) : name
                 exitCode = 128 + (Signal(name: plain)?.rawValue ?? 0)
-                if !message.isEmpty { options.log("the process was killed: \(message)") }
+                if !message.isEmpty { options.log("the process was killed: \(message.printable)") }
             default: break
             }
         }
@@ -199,7 +199,7 @@ public final class AttachSession {
         let terminal = reader.boolean()
         let offsets = (0..<4).map { _ in reader.uint64() }
         guard reader.isComplete else { throw .violation("attached@tether has another form") }
-        session = id
+        session = id.printable
         hasTerminal = terminal
         (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
         for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
@@ -225,7 +225,7 @@ public final class AttachSession {
 
     private func readExit(_ document: [UInt8]) {
         guard let exit = try? JSONDecoder().decode(Exit.self, from: Data(document)) else { return }
-        exitCode = exit.exitCode
+        exitCode = (0..<256).contains(exit.exitCode) ? exit.exitCode : 125
         if let stdout = exit.stdout?.bytes, let stderr = exit.stderr?.bytes { totals = (stdout, stderr) }
     }
 
@@ -277,18 +277,25 @@ public final class AttachSession {
     }
 
     /// Writes what is left, however long its reader takes.
-    private func flushOutput() throws(AttachError) {
+    /// - Returns: how it ended where a signal came first.
+    private func flushOutput() throws(AttachError) -> AttachOutcome? {
         while true {
             try system { () throws(SyscallError) in
                 try stdout.flush()
                 try stderr.flush()
             }
-            if stdout.isEmpty, stderr.isEmpty { return }
+            if stdout.isEmpty, stderr.isEmpty { return nil }
             var watched = [
                 pollfd(fd: stdout.isEmpty ? -1 : stdout.descriptor, events: Int16(POLLOUT), revents: 0),
                 pollfd(fd: stderr.isEmpty ? -1 : stderr.descriptor, events: Int16(POLLOUT), revents: 0),
+                pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0),
             ]
-            poll(&watched, 2, 1000)
+            poll(&watched, 3, 1000)
+            closeOutputs(watched[0], watched[1])
+            // There is no process any more to pass them on to.
+            if watched[2].revents != 0 { readSignals() }
+            pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
+            if !pendingSignals.isEmpty { return try interruptedOutcome() }
         }
     }
 
@@ -370,9 +377,16 @@ public final class AttachSession {
         try connection.turn(&others)
         if others[0].revents != 0 { try readInput() }
         if others[1].revents != 0 { readSignals() }
-        if Int32(others[2].revents) & (POLLERR | POLLNVAL) != 0 { stdout.close() }
+        closeOutputs(others[2], others[3])
         for number in pendingSignals { try pass(number, connection) }
         pendingSignals = []
+    }
+
+    /// Takes note of readers that are gone: a pipe says POLLERR, a socket POLLHUP.
+    private func closeOutputs(_ stdout: pollfd, _ stderr: pollfd) {
+        let bad = POLLHUP | POLLERR | POLLNVAL
+        if Int32(stdout.revents) & bad != 0 { self.stdout.close() }
+        if Int32(stderr.revents) & bad != 0 { self.stderr.close() }
     }
 
     private func readSignals() {

@@ -63,8 +63,9 @@ final class ModelGuest: @unchecked Sendable {
 
     init(
         _ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0,
-        authorized: PublicKey? = ModelGuest.clientKey?.publicKey
+        authorized: PublicKey? = ModelGuest.clientKey?.publicKey, otherHostKeys: [PrivateKey] = []
     ) throws {
+        self.otherHostKeys = otherHostKeys
         self.authorized = authorized
         var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
@@ -85,6 +86,7 @@ final class ModelGuest: @unchecked Sendable {
 
     private let hostKey: PrivateKey
     private let authorized: PublicKey?
+    private let otherHostKeys: [PrivateKey]
 
     deinit {
         lock.withLock { isOver = true }
@@ -176,7 +178,7 @@ final class ModelGuest: @unchecked Sendable {
         case .reply(let reply): connection.line.send(reply[...])
         case .synchronised(let reply, let rest):
             connection.line.send(reply[...])
-            var configuration = ServerConfiguration(hostKeys: [hostKey])
+            var configuration = ServerConfiguration(hostKeys: [hostKey] + otherHostKeys)
             if let authorized { configuration.authentication.authorizedKeys = [AuthorizedKey(authorized)] }
             let server = SSHServer(configuration, random: .thisMachine, now: now)
             connection.server = server

@@ -141,6 +141,43 @@ import Testing
         _ = silent.rawValue
     }
 
+    @Test("a signal ends a client whose output nobody reads, after the session has ended")
+    func unreadOutput() throws {
+        let guest = try ModelGuest(.init(stdout: noise(200_000, seed: 1)))
+        let (output, signals) = (try Pipe().take(), try Pipe().take())
+        let thread = Thread {
+            usleep(500_000)
+            var byte = UInt8(SIGTERM)
+            _ = write(signals.write, &byte, 1)
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary) {
+            $0.stdout = output.write
+            $0.signals = signals.read
+        }
+        #expect(run.error == .interrupted(SIGTERM))
+        for number in [output.read, output.write, signals.read, signals.write] { close(number) }
+    }
+
+    @Test("a socket for output whose reader is gone ends the client, and not the session")
+    func closedSocket() throws {
+        let guest = try ModelGuest(.init(exitCode: nil))
+        for isError in [false, true] {
+            var ends: [Int32] = [-1, -1]
+            try attempt("socketpair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) }
+            close(ends[1])
+            let run = try ClientRun(try guest.target(), primary) { if isError { $0.stderr = ends[0] } else { $0.stdout = ends[0] } }
+            #expect(run.outcome == .outputClosed)
+            close(ends[0])
+        }
+    }
+
+    @Test("a status that no process ends with is no success", arguments: [256, 512, UInt32.max])
+    func statuses(_ status: UInt32) throws {
+        let guest = try ModelGuest(.init(exitCode: status))
+        #expect(try ClientRun(try guest.target(), primary).outcome == .exited(125))
+    }
+
     @Test("after an end of input at a terminal more can follow, for the process that is started next")
     func inputAnew() throws {
         let guest = try ModelGuest(.init(exitCode: nil))
