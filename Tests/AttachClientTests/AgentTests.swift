@@ -153,7 +153,6 @@ import Testing
         // The list, too.
         let listed = try Identities(named: [], standard: [], agent: mute.path, milliseconds: 200)
         #expect(listed.keys.isEmpty && listed.remarks == ["ask the SSH agent at \(mute.path): it did not answer in time"])
-        #expect(mute.questions.count >= 2)
     }
 
     @Test("the guest is asked whether a key would do before the agent is: it may ask a person")
