@@ -13,7 +13,10 @@ extension String {
             if scalar == "\n" || scalar == "\t" || !scalar.commandsTerminals {
                 result.unicodeScalars.append(scalar)
             } else {
-                for unit in String(scalar).utf16 { result += "\\u" + String(repeating: "0", count: 4 - String(unit, radix: 16).count) + String(unit, radix: 16) }
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
             }
         }
         return result

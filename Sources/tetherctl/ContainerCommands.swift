@@ -47,7 +47,8 @@ struct PsCommand: ContainerCommand {
         var rows = [["ID", "KIND", "STATE", "PID", "TTY", "CLIENTS", "RESTARTS", "STARTED", "COMMAND"]]
         for session in document.sessions {
             rows.append([
-                session.id.printable, session.kind.printable, session.state.printable, session.pid.map { "\($0)" } ?? "", session.terminal ? "yes" : "no",
+                session.id.printable, session.kind.printable, session.state.printable, session.pid.map { "\($0)" } ?? "",
+                session.terminal ? "yes" : "no",
                 "\(session.clients)", "\(session.restarts)", session.startedAt?.printable ?? "",
                 session.args.map(Self.quoted).joined(separator: " "),
             ])

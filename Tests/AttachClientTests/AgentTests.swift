@@ -32,7 +32,8 @@ import Testing
     @Test("a file with a passphrase, and a public half alone, are used through the agent, before the agent's other keys")
     func order() throws {
         let bed = try AgentBed()
-        for name in ["plain", "locked", "halved", "other", "pem"] { try bed.makeKey(name, type: "ed25519", phrase: name == "locked" ? AgentBed.phrase : "") }
+        for name in ["plain", "halved", "other"] { try bed.makeKey(name, type: "ed25519") }
+        try bed.makeKey("locked", type: "ed25519", phrase: AgentBed.phrase)
         try bed.makeKey("pem", type: "rsa", phrase: AgentBed.phrase, options: "-m PEM")
         for name in ["other", "halved", "locked", "pem"] { try bed.shell("ssh-add \(name)") }
         try bed.shell("rm halved locked.pub")
@@ -62,21 +63,23 @@ import Testing
                 return ""
             } catch { return error.description }
         }
-        #expect(failure(bed.socket) == "use the private key \(path): it has a passphrase, and the agent does not have it; ssh-add \(path) adds it")
-        #expect(
-            failure(nil)
-                == "use the private key \(path): it has a passphrase, and there is no agent (SSH_AUTH_SOCK): start ssh-agent; ssh-add \(path) adds it")
+        let absent = "it has a passphrase, and the agent does not have it; ssh-add \(path) adds it"
+        let alone = "it has a passphrase, and there is no agent (SSH_AUTH_SOCK): start ssh-agent; ssh-add \(path) adds it"
+        #expect(failure(bed.socket) == "use the private key \(path): \(absent)")
+        #expect(failure(nil) == "use the private key \(path): \(alone)")
         #expect(failure("\(bed.directory)/gone").hasSuffix("connect to the SSH agent at \(bed.directory)/gone: \(Errno(rawValue: ENOENT))"))
         let guest = try ModelGuest(.init())
         var target = try guest.target()
         target.identities = try Identities(named: [], standard: [path, "\(bed.directory)/nothing"], agent: bed.socket)
         #expect(target.identities.keys.isEmpty)
         let error = try ClientRun(target, primary).error?.description ?? ""
-        #expect(error.hasSuffix("no key was offered; \(path): it has a passphrase, and the agent does not have it; ssh-add \(path) adds it"), "\(error)")
+        #expect(error.hasSuffix("no key was offered; \(path): \(absent)"), "\(error)")
         // What is no key is not an encrypted one.
-        try bed.shell("echo nonsense >nonsense; printf '%s\\n' '-----BEGIN OPENSSH PRIVATE KEY-----' AAAA '-----END OPENSSH PRIVATE KEY-----' >cut")
+        let cut = ["-----BEGIN OPENSSH PRIVATE KEY-----", "AAAA", "-----END OPENSSH PRIVATE KEY-----"].joined(separator: "\n")
+        try bed.shell("echo nonsense >nonsense; echo '\(cut)' >cut")
         for name in ["nonsense", "cut", "absent"] {
-            let error = #expect(throws: AttachError.self) { _ = try Identities(named: ["\(bed.directory)/\(name)"], standard: [], agent: nil) }
+            let file = "\(bed.directory)/\(name)"
+            let error = #expect(throws: AttachError.self) { _ = try Identities(named: [file], standard: [], agent: nil) }
             #expect(error?.description.contains("passphrase") == false && error?.description.contains(name) == true)
         }
     }
@@ -101,7 +104,8 @@ import Testing
         let path = { (agent: FakeAgent) in "the SSH agent at \(agent.path)" }
         func sign(_ with: PrivateKey, flips: Bool = false) -> (FakeAgent.Question) -> [UInt8]? {
             { question in
-                guard var signature = try? with.sign(question.data, algorithm: with.publicKey.algorithm, random: .thisMachine) else { return nil }
+                let algorithm = with.publicKey.algorithm
+                guard var signature = try? with.sign(question.data, algorithm: algorithm, random: .thisMachine) else { return nil }
                 if flips { signature[signature.count - 1] ^= 1 }
                 return FakeAgent.signature(signature)
             }
@@ -126,8 +130,8 @@ import Testing
         for (answer, expected) in cases {
             let agent = try FakeAgent(answer)
             let (failure, isIn) = try logIn(agent, key: key)
-            let end = "log in as container: the server asks for publickey, and \(key.publicKey.fingerprint) cannot be used: \(expected(agent))"
-            #expect(!isIn && failure == "SSH connection: \(end)")
+            let cause = "the server asks for publickey, and \(key.publicKey.fingerprint) cannot be used: \(expected(agent))"
+            #expect(!isIn && failure == "SSH connection: log in as container: \(cause)")
         }
     }
 

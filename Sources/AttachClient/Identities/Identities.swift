@@ -40,7 +40,8 @@ public struct Identities {
             }
         }
         if named.isEmpty {
-            for path in standard where FileManager.default.fileExists(atPath: path) || FileManager.default.fileExists(atPath: path + ".pub") {
+            for path in standard where FileManager.default.fileExists(atPath: path) || FileManager.default.fileExists(atPath: path + ".pub")
+            {
                 do throws(AttachError) {
                     if let objection = add(try IdentityFile(path: path), path, held) { remarks.append("\(path): \(objection)") }
                 } catch { remarks.append(error.description) }
