@@ -93,6 +93,9 @@ extension AttachBridge {
         switch name {
         case "attach@tether": return takeAttach(index, data, reply)
         case "exec-process@tether": return takeExecProcess(index, data, reply)
+        case "close-stdin@tether":
+            closeStdin(index)
+            return self.reply(id, reply, channels[index].phase == .attached)
         default: break
         }
         switch SessionRequest(name: name, data: data) {

@@ -28,7 +28,7 @@ extension AttachBridge {
         }
         channels[index].inputWindow = Int(attached.stdinCredit)
         if !channel.wantsStdin {
-            // It is dropped as it comes, so that a client that writes does not wait for ever.
+            // What was not asked for is dropped as it comes, so that a client that writes does not wait for ever.
             channels[index].discardsInput = true
             tellEndOfWrite(index)
             client.connection.grant(id, bytes: BridgeChannel.discardedWindow)
@@ -79,15 +79,36 @@ extension AttachBridge {
 
     /// Nobody reads the client's input now. PID 1 goes on to take it, and drops it: so it is counted, and a client that writes does
     /// not wait for ever.
-    func inputIsOver(_ index: Int) {
+    func inputIsOver(_ index: Int, _ why: StdinEnd) {
         guard channels[index].phase == .attached else { return }
         tellEndOfWrite(index)
+        tellInput(index, why)
+    }
+
+    /// The session has another process, which takes input.
+    func inputIsBack(_ index: Int) {
+        guard channels[index].phase == .attached else { return }
+        tellInput(index, nil)
     }
 
     private func tellEndOfWrite(_ index: Int) {
         guard tellsEndOfWrite, channels[index].dialect == .session, !channels[index].inputEndIsTold else { return }
         channels[index].inputEndIsTold = true
         client?.connection.request(channels[index].id, .endOfWrite)
+    }
+
+    /// `stdin@tether`: boolean input is taken, string why it is not.
+    private func tellInput(_ index: Int, _ end: StdinEnd?) {
+        guard channels[index].start.isDetailed else { return }
+        var writer = WireWriter()
+        writer.boolean(end == nil)
+        switch end {
+        case nil: writer.text("")
+        case .requested?: writer.text("requested")
+        case .processClosed?: writer.text("process")
+        case .sessionEnded?, .overrun?: writer.text("session")
+        }
+        client?.connection.request(channels[index].id, name: "stdin@tether", data: writer.bytes)
     }
 
     // MARK: Failures

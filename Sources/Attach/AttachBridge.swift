@@ -175,7 +175,8 @@ public final class AttachBridge {
             guard let index = index(tag) else { return }
             let bytes = channels[index].credited(Int(count))
             if bytes > 0 { client?.connection.grant(channels[index].id, bytes: bytes) }
-        case .stdinClosed(let tag, _): if let index = index(tag) { inputIsOver(index) }
+        case .stdinClosed(let tag, let why): if let index = index(tag) { inputIsOver(index, why) }
+        case .stdinOpened(let tag): if let index = index(tag) { inputIsBack(index) }
         case .detached(let tag, let detachment): if let index = index(tag) { detached(index, detachment) }
         case .exited(let tag, let result): exited(tag, result)
         case .stats(let tag, let document): if let what = taken(tag) { answer(what, withLine(document)) }

@@ -40,6 +40,10 @@ public final class AttachSession {
     private let inputKey = UInt64.random(in: 1...UInt64.max)
     private var inputHasEnded = false
     private var inputEndIsSent = false
+    /// The session takes no input now.
+    private var inputIsClosed = false
+    /// The end of ours has reached a process: it is not for another one that is started later.
+    private var inputEndIsTaken = false
     /// Not all input has reached the guest, or not surely.
     private var inputIsIncomplete = false
     private var outcome: AttachOutcome?
@@ -63,8 +67,7 @@ public final class AttachSession {
         while true {
             do throws(AttachError) {
                 let outcome = try serve { downSince = nil }
-                try flushOutput()
-                return outcome
+                return try flushOutput() ?? outcome
             } catch {
                 options.terminal?.restore()
                 let isWorthIt = options.triesFirst || isStarted || mayHaveStarted
@@ -178,16 +181,20 @@ public final class AttachSession {
         case "failed@tether":
             var reader = WireReader(data)
             failure = AttachClient.failure(in: reader.string())
+        case "stdin@tether":
+            var reader = WireReader(data)
+            inputIsOpen(reader.boolean(), reader.text())
         case "exited@tether":
             var reader = WireReader(data)
             readExit(reader.string())
         default:
             switch SessionRequest(name: name, data: data) {
-            case .exitStatus(let status)?: exitCode = Int32(clamping: status)
+            // A number that no process ends with is none: what is left of it could be 0.
+            case .exitStatus(let status)?: exitCode = status < 256 ? Int32(status) : 125
             case .exitSignal(let name, _, let message)?:
                 let plain = name.hasSuffix("@tether") ? String(name.dropLast(7)) : name
                 exitCode = 128 + (Signal(name: plain)?.rawValue ?? 0)
-                if !message.isEmpty { options.log("the process was killed: \(message)") }
+                if !message.isEmpty { options.log("the process was killed: \(message.printable)") }
             default: break
             }
         }
@@ -201,7 +208,7 @@ public final class AttachSession {
         let isInputCounted = reader.boolean()
         let inputTaken = reader.uint64()
         guard reader.isComplete else { throw .violation("attached@tether has another form") }
-        session = id
+        session = id.printable
         hasTerminal = terminal
         (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
         for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
@@ -211,6 +218,7 @@ public final class AttachSession {
         isStarted = true
         phase = .attached
         inputEndIsSent = false
+        inputIsClosed = false
         if let channel, terminal, let local = options.terminal {
             local.makeRaw()
             if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
@@ -236,7 +244,7 @@ public final class AttachSession {
 
     private func readExit(_ document: [UInt8]) {
         guard let exit = try? JSONDecoder().decode(Exit.self, from: Data(document)) else { return }
-        exitCode = exit.exitCode
+        exitCode = (0..<256).contains(exit.exitCode) ? exit.exitCode : 125
         if let stdout = exit.stdout?.bytes, let stderr = exit.stderr?.bytes { totals = (stdout, stderr) }
     }
 
@@ -292,36 +300,78 @@ public final class AttachSession {
     }
 
     /// Writes what is left, however long its reader takes.
-    private func flushOutput() throws(AttachError) {
+    /// - Returns: how it ended where a signal came first.
+    private func flushOutput() throws(AttachError) -> AttachOutcome? {
         while true {
             try system { () throws(SyscallError) in
                 try stdout.flush()
                 try stderr.flush()
             }
-            if stdout.isEmpty, stderr.isEmpty { return }
+            if stdout.isEmpty, stderr.isEmpty { return nil }
             var watched = [
                 pollfd(fd: stdout.isEmpty ? -1 : stdout.descriptor, events: Int16(POLLOUT), revents: 0),
                 pollfd(fd: stderr.isEmpty ? -1 : stderr.descriptor, events: Int16(POLLOUT), revents: 0),
+                pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0),
             ]
-            poll(&watched, 2, 1000)
+            poll(&watched, 3, 1000)
+            closeOutputs(watched[0], watched[1])
+            // There is no process any more to pass them on to.
+            if watched[2].revents != 0 { readSignals() }
+            pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
+            if !pendingSignals.isEmpty { return try interruptedOutcome() }
         }
     }
 
     // MARK: Input
 
-    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.pending.count < ResumableInput.window }
+    private var readsInput: Bool {
+        guard wantsInput, phase == .attached, !inputHasEnded else { return false }
+        // Where nobody takes input the keys to leave are still waited for.
+        return inputIsClosed ? options.terminal?.isRaw == true : input.pending.count < ResumableInput.window
+    }
+
+    /// The guest says whether the session takes input: its process may close its own, and another process may come.
+    /// - Parameter why: why it does not.
+    private func inputIsOpen(_ isOpen: Bool, _ why: String) {
+        inputIsClosed = !isOpen
+        if !isOpen {
+            // Not because of us, and there was more to come.
+            let waiting = input.pending.count + waitingInput
+            if why == "requested", wantsInput, !inputEndIsSent, waiting > 0 {
+                options.log("the input of session \(session) was ended before \(waiting) bytes or more of it were sent")
+                inputIsIncomplete = true
+            }
+            input.drop()
+            if inputHasEnded { inputEndIsTaken = true }
+        } else if inputHasEnded, isatty(options.stdin) == 1 {
+            // At a terminal an end of input is a key, and others may follow it.
+            (inputHasEnded, inputEndIsTaken, inputEndIsSent) = (false, false, false)
+        }
+    }
+
+    /// Bytes that standard input has ready.
+    private var waitingInput: Int {
+        var count: Int32 = 0
+        return inputHasEnded || ioctl(options.stdin, UInt(FIONREAD), &count) != 0 ? 0 : Int(max(0, count))
+    }
 
     private func moveInput(_ connection: AttachConnection) {
         guard phase == .attached, let channel else { return }
+        if inputIsClosed { return input.drop() }
         // A packet counts when all of it has arrived: small ones get through between two drops of a bad line.
         while !input.isEmpty {
             let sent = connection.client.connection.send(data: input.pending.prefix(Self.inputPiece), on: channel)
             if sent == 0 { break }
             input.advance(sent)
         }
-        if inputHasEnded, input.isEmpty, !inputEndIsSent {
+        if inputHasEnded, input.isEmpty, !inputEndIsSent, !inputEndIsTaken {
             inputEndIsSent = true
-            connection.client.connection.sendEOF(channel)
+            // Behind EOF nothing can be sent on a channel; at a terminal more may follow, for the next process.
+            if case .attach = options.purpose, isatty(options.stdin) == 1 {
+                connection.client.connection.request(channel, name: "close-stdin@tether")
+            } else {
+                connection.client.connection.sendEOF(channel)
+            }
         }
     }
 
@@ -361,9 +411,16 @@ public final class AttachSession {
         try connection.turn(&others)
         if others[0].revents != 0 { try readInput() }
         if others[1].revents != 0 { readSignals() }
-        if Int32(others[2].revents) & (POLLERR | POLLNVAL) != 0 { stdout.close() }
+        closeOutputs(others[2], others[3])
         for number in pendingSignals { try pass(number, connection) }
         pendingSignals = []
+    }
+
+    /// Takes note of readers that are gone: a pipe says POLLERR, a socket POLLHUP.
+    private func closeOutputs(_ stdout: pollfd, _ stderr: pollfd) {
+        let bad = POLLHUP | POLLERR | POLLNVAL
+        if Int32(stdout.revents) & bad != 0 { self.stdout.close() }
+        if Int32(stderr.revents) & bad != 0 { self.stderr.close() }
     }
 
     private func readSignals() {

@@ -284,6 +284,8 @@ public enum ServerMessage: ControlMessage, Equatable {
     case stdinCredit(tag: UInt32, bytes: UInt32)
     /// No more input is taken.
     case stdinClosed(tag: UInt32, StdinEnd)
+    /// Input is taken again: the session's process was started anew.
+    case stdinOpened(tag: UInt32)
     /// The attachment is over, but not the session.
     case detached(tag: UInt32, Detachment)
     /// The session has ended; of an attachment the last message, after all output.
@@ -298,7 +300,7 @@ public enum ServerMessage: ControlMessage, Equatable {
     /// The types' numbers on the wire.
     enum Kind: UInt8 {
         case hello = 128, done, failed, session, attached, output, eof, stdinCredit, stdinClosed, detached, exited, stats, event, pong
-        case closing
+        case closing, stdinOpened
     }
 
     /// The tag that it answers; nil where it answers none.
@@ -306,8 +308,8 @@ public enum ServerMessage: ControlMessage, Equatable {
         switch self {
         case .hello, .closing: return nil
         case .done(let tag), .failed(let tag, _), .session(let tag, _), .attached(let tag, _), .output(let tag, _, _, _),
-            .eof(let tag, _), .stdinCredit(let tag, _), .stdinClosed(let tag, _), .detached(let tag, _), .exited(let tag, _),
-            .stats(let tag, _), .event(let tag, _), .pong(let tag):
+            .eof(let tag, _), .stdinCredit(let tag, _), .stdinClosed(let tag, _), .stdinOpened(let tag), .detached(let tag, _),
+            .exited(let tag, _), .stats(let tag, _), .event(let tag, _), .pong(let tag):
             return tag
         }
     }

@@ -3,7 +3,6 @@
 /// Not thread-safe: whoever serves the guest owns it.
 public final class GuestInfoStore {
     private var values: [String: [UInt8]] = [:]
-    private var sources: [String: () -> [UInt8]?] = [:]
 
     /// Called after the guest has set a variable, with the key in lower case and the new value.
     public var onSet: ((String, [UInt8]) -> Void)?
@@ -17,23 +16,13 @@ public final class GuestInfoStore {
 
     /// The host's own access: nothing is read-only, and ``onSet`` is not called. `key` is the full name, with "guestinfo.".
     public subscript(key: String) -> [UInt8]? {
-        get {
-            let name = key.lowercased()
-            return sources[name].map { $0() } ?? values[name]
-        }
-        set {
-            sources[key.lowercased()] = nil
-            values[key.lowercased()] = newValue
-        }
+        get { values[key.lowercased()] }
+        set { values[key.lowercased()] = newValue }
     }
-
-    /// Has `source` asked for the value of `key` each time that someone reads it: a variable that is changed from outside while the
-    /// VM runs. nil is no value. Setting the variable ends it.
-    public func setSource(_ key: String, _ source: @escaping () -> [UInt8]?) { sources[key.lowercased()] = source }
 
     /// Every variable, sorted by key.
     public var all: [(key: String, value: [UInt8])] {
-        Set(values.keys).union(sources.keys).sorted().compactMap { key in self[key].map { (key: key, value: $0) } }
+        values.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) }
     }
 
     /// `info-get`: only variables under "guestinfo." can be seen from the guest.

@@ -3,7 +3,7 @@ public struct ClientConfiguration {
     public var transport: TransportConfiguration
     public var user: String
     /// Tried one after the other.
-    public var keys: [PrivateKey]
+    public var keys: [ClientKey]
     /// Whether the server's key is the one that is expected. False ends the connection.
     public var hostKeyCheck: (PublicKey) -> Bool
     public var connection = ConnectionLimits()
@@ -13,7 +13,7 @@ public struct ClientConfiguration {
     public init(user: String, keys: [PrivateKey], software: String = "tether", hostKeyCheck: @escaping (PublicKey) -> Bool) {
         transport = TransportConfiguration(role: .client, software: software)
         self.user = user
-        self.keys = keys
+        self.keys = keys.map { .held($0) }
         self.hostKeyCheck = hostKeyCheck
     }
 }
@@ -23,6 +23,8 @@ public enum ClientEvent: Equatable, Sendable {
     /// The server has let the user in, and wants `banner` to be shown, which is empty where it wants nothing.
     case authenticated(banner: String)
     case connection(ConnectionEvent)
+    /// A key whose private half is elsewhere would do: ``SSHClient/provide(signature:)`` or ``SSHClient/giveUpSignature(_:)`` answers.
+    case signatureWanted(SignatureRequest)
     /// The connection is over, and nothing follows. nil: the server ended it as it should.
     case ended(SSHError?)
 }
@@ -92,7 +94,7 @@ public final class SSHClient {
         case .ready(let sessionID):
             phase = .authentication
             authentication = ClientAuthentication(
-                user: configuration.user, keys: configuration.keys, sessionID: sessionID, random: random)
+                user: configuration.user, clientKeys: configuration.keys, sessionID: sessionID, random: random)
         case .message(let payload): try take(payload)
         case .disconnected(let reason, let text): end(DisconnectReason.error(reason, text))
         case .failed(let error): fail(error)
@@ -104,6 +106,7 @@ public final class SSHClient {
         switch phase {
         case .authentication:
             try authentication?.receive(payload, signatureAlgorithms: transport.peerSignatureAlgorithms)
+            if let request = authentication?.takeSignatureRequest() { pending.append(.signatureWanted(request)) }
             guard let authentication, authentication.isComplete else { return }
             phase = .connected
             pending.append(.authenticated(banner: authentication.banner))
@@ -111,6 +114,19 @@ public final class SSHClient {
         case .connected: if try !connection.receive(payload) { transport.answerUnimplemented() }
         case .handshake, .ended: break
         }
+    }
+
+    /// Takes the signature that was wanted, as it is sent (RFC 4253, 6.6).
+    public func provide(signature: [UInt8]) {
+        guard phase == .authentication else { return }
+        do throws(SSHError) { try authentication?.provide(signature: signature) } catch { fail(error) }
+    }
+
+    /// There will be no signature: the next key is tried.
+    /// - Parameter cause: why, for the error where no other key does.
+    public func giveUpSignature(_ cause: String) {
+        guard phase == .authentication else { return }
+        do throws(SSHError) { try authentication?.giveUpSignature(cause) } catch { fail(error) }
     }
 
     /// Hands messages to the transport, as far as there is room.

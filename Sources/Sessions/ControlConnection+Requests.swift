@@ -203,6 +203,10 @@ extension ControlConnection {
         if attachment.takesInput, !follower.inputEndTold, let why = session.inputEnd {
             followers[index].inputEndTold = true
             send(.stdinClosed(tag: follower.tag, why))
+        } else if follower.inputEndTold, session.takesInput {
+            // The session has another process since then.
+            followers[index].inputEndTold = false
+            send(.stdinOpened(tag: follower.tag))
         }
         if follower.purpose != .wait { for stream in attachment.takeEnds() { send(.eof(tag: follower.tag, stream)) } }
         guard session.state == .ended, follower.purpose == .wait || attachment.isComplete else { return false }

@@ -16,8 +16,6 @@ public struct RunOptions: Sendable {
     public var qemu = "qemu-system-x86_64"
     /// guestinfo variables by full name.
     public var variables: [String: [UInt8]] = [:]
-    /// Files that hold the values of further variables, by full name. They are read anew each time that the guest asks.
-    public var variableFiles: [String: String] = [:]
     /// A file with further ones, which are taken over whenever it has changed.
     public var variablesFile: VariablesFile?
     /// Whether captures and status stay behind.
@@ -70,7 +68,12 @@ public struct ContainerRun {
         options.qemu = try QEMUProcess.find(options.qemu)
         let directory = try RunDirectory(path: options.directory, isKept: options.isKept)
         let store = GuestInfoStore(options.variables)
-        try readFiles(into: store)
+        if let file = options.variablesFile {
+            let change = file.follow()
+            let takeOver = { [unowned store] in for (key, value) in change() { store[key] = value } }
+            takeOver()
+            store.beforeGet = takeOver
+        }
         if options.isKept, let configuration = store["guestinfo.tether.config"] {
             try directory.write(configuration, to: "config.json")
         }
@@ -96,11 +99,6 @@ public struct ContainerRun {
             if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
         }
-        if let file = options.variablesFile {
-            let change = file.follow()
-            for (key, value) in change() { store[key] = value }
-            store.beforeGet = { [unowned store] in for (key, value) in change() { store[key] = value } }
-        }
         let outcome = try start(directory, store, signals: signalInput)
         let status = store[RunOptions.statusKey]
         if options.isKept {
@@ -111,22 +109,6 @@ public struct ContainerRun {
         }
         return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }
-
-    /// A file that cannot be read is an error now, and later no value.
-    private func readFiles(into store: GuestInfoStore) throws(VirtualMachineError) {
-        for (name, path) in options.variableFiles {
-            _ = try system { () throws(SyscallError) in try Files.read(path, limit: Self.variableLimit) }
-            store.setSource(name) { [log] in
-                do throws(SyscallError) { return try Files.read(path, limit: Self.variableLimit) } catch {
-                    log.warning("\(name) has no value now: \(error)")
-                    return nil
-                }
-            }
-        }
-    }
-
-    /// The longest value that VMware holds.
-    private static let variableLimit = 1 << 20
 
     // MARK: The accelerator
 

@@ -11,18 +11,29 @@ public struct VariablesFile: Sendable {
         self.read = read
     }
 
-    /// - Returns: a function that answers with the file's variables when it is another than at the last call, otherwise with none.
-    func follow() -> () -> [String: [UInt8]] {
+    /// - Returns: a function that answers with what is another than at its last call: variables with their values, and nil for those
+    ///   that the file has no more. A file that is gone has none.
+    func follow() -> () -> [(key: String, value: [UInt8]?)] {
         var last: (Int, Int, Int) = (-1, -1, -1)
+        var known: [String: [UInt8]] = [:]
         return {
             var status = stat()
-            guard stat(path, &status) == 0 else { return [:] }
-            // A file that was replaced has another number, even within the same tick of the clock.
-            let now = (Int(status.st_ino), Int(status.st_mtim.tv_sec), Int(status.st_mtim.tv_nsec))
-            if now == last { return [:] }
-            guard let variables = read() else { return [:] }
+            var now = (-1, -1, -1)
+            var variables: [String: [UInt8]] = [:]
+            if stat(path, &status) == 0 {
+                // A file that was replaced has another number, even within the same tick of the clock.
+                now = (Int(status.st_ino), Int(status.st_mtim.tv_sec), Int(status.st_mtim.tv_nsec))
+                if now == last { return [] }
+                guard let content = read() else { return [] }
+                variables = content
+            } else if clinux_errno() != ENOENT {
+                return []
+            }
             last = now
-            return variables
+            let gone = known.keys.filter { variables[$0] == nil }
+            let changed = variables.filter { known[$0.key] != $0.value }
+            known = variables
+            return gone.map { ($0, nil) } + changed.map { ($0.key, $0.value) }
         }
     }
 }

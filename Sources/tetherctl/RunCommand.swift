@@ -70,14 +70,12 @@ struct RunCommand: ParsableCommand {
     var machine = MachineConfiguration.Board.q35
     @Option(
         help: ArgumentHelp(
-            """
-            A further guestinfo variable; "guestinfo." may be left out. May be repeated. With key=@path it is what the file holds each \
-            time that the guest reads it, and can be changed while the VM runs.
-            """, valueName: "key=value"))
+            "A further guestinfo variable; \"guestinfo.\" may be left out. May be repeated.", valueName: "key=value"))
     var guestinfo: [String] = []
     @Option(
         help: ArgumentHelp(
-            "A file with further ones, as key=value or as in a .vmx file. Read again when it changes while the VM runs.", valueName: "path")
+            "A file with further ones, in full, as key=value or as in a .vmx file. Read again when it changes while the VM runs.",
+            valueName: "path")
     )
     var guestinfoFile: String?
 
@@ -170,7 +168,7 @@ struct RunCommand: ParsableCommand {
         options.accelerator = accel
         options.usesUEFI = firmware == .uefi
         options.qemu = qemu
-        (options.variables, options.variableFiles) = try variables(client)
+        options.variables = try variables(client)
         if let guestinfoFile {
             let read: @Sendable () -> [String: [UInt8]]? = {
                 guard let content = try? Files.read(guestinfoFile, limit: 16 << 20), let dump = try? VICDump(content) else { return nil }
@@ -205,9 +203,8 @@ struct RunCommand: ParsableCommand {
         throw VirtualMachineError("find tether.iso", "", "it is not at \(tried.first ?? "any known place"); run \"make iso\" or give --iso")
     }
 
-    private func variables(_ client: InteractiveRun?) throws(VirtualMachineError) -> (values: [String: [UInt8]], files: [String: String]) {
+    private func variables(_ client: InteractiveRun?) throws(VirtualMachineError) -> [String: [UInt8]] {
         var variables: [String: [UInt8]] = [:]
-        var files: [String: String] = [:]
         if let config {
             let content: [UInt8]
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
@@ -235,16 +232,9 @@ struct RunCommand: ParsableCommand {
             }
             let key = String(pair[..<equals])
             let name = key.hasPrefix("guestinfo.") ? key : "guestinfo." + key
-            let value = pair[pair.index(after: equals)...]
-            if value.hasPrefix("@") {
-                files[name] = String(value.dropFirst())
-                variables[name] = nil
-            } else {
-                files[name] = nil
-                variables[name] = Array(value.utf8)
-            }
+            variables[name] = Array(pair[pair.index(after: equals)...].utf8)
         }
-        return (variables, files)
+        return variables
     }
 
     /// The variables that deliver a configuration as VIC does.

@@ -10,6 +10,6 @@ enum Terminations {
     /// Whether the other end of a pipe or socket is gone.
     static func isReaderGone(_ descriptor: Int32) -> Bool {
         var watched = pollfd(fd: descriptor, events: 0, revents: 0)
-        return poll(&watched, 1, 0) > 0 && Int32(watched.revents) & (POLLERR | POLLNVAL) != 0
+        return poll(&watched, 1, 0) > 0 && Int32(watched.revents) & (POLLHUP | POLLERR | POLLNVAL) != 0
     }
 }

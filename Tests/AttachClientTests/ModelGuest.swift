@@ -40,6 +40,8 @@ final class ModelGuest: @unchecked Sendable {
         /// What attach and exec are refused with.
         var failure: String?
         var noStdin = false
+        /// What the guest says next of whether input is taken: why it is not, or nil.
+        var inputNews: [String?] = []
     }
 
     /// What the line does to what passes it.
@@ -65,7 +67,12 @@ final class ModelGuest: @unchecked Sendable {
     /// The next so many requests to start something are not answered: the line is cut instead.
     private var swallowed = 0
 
-    init(_ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0) throws {
+    init(
+        _ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0,
+        authorized: PublicKey? = ModelGuest.clientKey?.publicKey, otherHostKeys: [PrivateKey] = []
+    ) throws {
+        self.otherHostKeys = otherHostKeys
+        self.authorized = authorized
         var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
         directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
@@ -84,6 +91,8 @@ final class ModelGuest: @unchecked Sendable {
     }
 
     private let hostKey: PrivateKey
+    private let authorized: PublicKey?
+    private let otherHostKeys: [PrivateKey]
 
     deinit {
         lock.withLock { isOver = true }
@@ -98,7 +107,7 @@ final class ModelGuest: @unchecked Sendable {
     /// How the tests reach it.
     func target() throws -> AttachTarget {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
-        target.identities = [try #require(ModelGuest.clientKey)]
+        target.identities = Identities(keys: [.held(try #require(ModelGuest.clientKey))])
         target.synchronisationMilliseconds = 20_000
         return target
     }
@@ -180,8 +189,8 @@ final class ModelGuest: @unchecked Sendable {
         case .reply(let reply): connection.line.send(reply[...])
         case .synchronised(let reply, let rest):
             connection.line.send(reply[...])
-            var configuration = ServerConfiguration(hostKeys: [hostKey])
-            if let key = ModelGuest.clientKey { configuration.authentication.authorizedKeys = [AuthorizedKey(key.publicKey)] }
+            var configuration = ServerConfiguration(hostKeys: [hostKey] + otherHostKeys)
+            if let authorized { configuration.authentication.authorizedKeys = [AuthorizedKey(authorized)] }
             let server = SSHServer(configuration, random: .thisMachine, now: now)
             connection.server = server
             let every = lock.withLock { conditions.cutEvery }
@@ -314,6 +323,13 @@ final class ModelGuest: @unchecked Sendable {
             server.connection.grant(id, bytes: connection.toGrant)
             connection.toGrant = 0
         }
+        for end in state.inputNews {
+            var writer = WireWriter()
+            writer.boolean(end == nil)
+            writer.text(end ?? "")
+            server.connection.request(id, name: "stdin@tether", data: writer.bytes)
+        }
+        state.inputNews = []
         connection.stdout += server.connection.send(data: state.stdout[connection.stdout...].prefix(8192), on: id)
         connection.stderr += server.connection.sendExtended(data: state.stderr[connection.stderr...].prefix(8192), on: id)
         let isAll = connection.stdout == state.stdout.count && connection.stderr == state.stderr.count

@@ -24,10 +24,12 @@ import Testing
         let bench = try Bench()
         bench.pid1.sessions[0].stdout = SessionSummary.Kept(first: 1000, end: 2000)
         let id = try bench.channel()
-        bench.client.connection.request(id, name: "attach@tether", data: attach("main", "700", "live", stdin: true, key: 7), wantsReply: true)
+        let wanted = attach("main", "700", "live", stdin: true, key: 7)
+        bench.client.connection.request(id, name: "attach@tether", data: wanted, wantsReply: true)
         try bench.run()
         let (tag, request) = try #require(bench.pid1.attachments.first)
-        #expect(request.inputKey == 7 && request.stdout == .offset(700) && request.stderr == .live && request.session == "main" && bench.pid1.releases == 1)
+        #expect(request.stdout == .offset(700) && request.stderr == .live && request.session == "main" && bench.pid1.releases == 1)
+        #expect(request.inputKey == 7)
         var events = bench.taken()
         var reader = WireReader(try #require(events.requests(id).first { $0.name == "attached@tether" }).data)
         #expect(reader.text() == "main" && reader.boolean() == false)
@@ -43,6 +45,37 @@ import Testing
         let record = try object(exited.string())
         #expect(record["id"] as? String == "main" && record["exitCode"] as? Int == 9)
         #expect((record["stdout"] as? [String: Any])?["sha256"] as? String == "ab")
+    }
+
+    @Test("stdin@tether says when input is not taken and when it is again; close-stdin@tether ends it without an end of the channel")
+    func input() throws {
+        let bench = try Bench()
+        let id = try bench.channel()
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        bench.client.connection.request(id, name: "attach@tether", data: attach("main", "live", "live", stdin: true), wantsReply: true)
+        try bench.run()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        try bench.run()
+        #expect(bench.pid1.messages.contains(.closeStdin(tag: tag)))
+        #expect(bench.taken().replies(id) == [false, true, true])
+        for message in [ServerMessage.stdinClosed(tag: tag, .requested), .stdinOpened(tag: tag), .stdinClosed(tag: tag, .processClosed)] {
+            bench.pid1.say(message)
+            try bench.run()
+        }
+        let told = bench.taken().requests(id).filter { $0.name == "stdin@tether" }
+        func news(_ isTaken: Bool, _ why: String) -> [UInt8] {
+            var writer = WireWriter()
+            writer.boolean(isTaken)
+            writer.text(why)
+            return writer.bytes
+        }
+        #expect(told.map { $0.data } == [news(false, "requested"), news(true, ""), news(false, "process")])
+        // Who asked for no input is not told of it.
+        let other = try bench.channel()
+        bench.client.connection.request(other, name: "attach@tether", data: attach("main", "live", "live", stdin: false), wantsReply: true)
+        try bench.run()
+        #expect(!bench.taken().requests(other).contains { $0.name == "stdin@tether" })
     }
 
     @Test("a session that is not there is said to be missing, and the channel can ask for another")

@@ -59,6 +59,9 @@ import VSPC
             }
         }
 
+        /// What comes next stands alone.
+        func forget() { output = [] }
+
         /// Waits for the program's end.
         func finish(seconds: Double = 60) throws -> Int32 {
             let end = Date(timeIntervalSinceNow: seconds)
@@ -151,6 +154,23 @@ import VSPC
         program.type("\u{3}")
         try program.wait(for: "caught")
         #expect(try program.finish() == 3)
+    }
+
+    @Test("run -i at a terminal: an end of input is for one process, and what is typed later for the next one")
+    func inputAnew() throws {
+        let scratch = try Scratch()
+        let script = "read a; echo got $a; cat >/dev/null; echo over; [ $a = end ]"
+        let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["restart": "on-failure"] }
+        let file = try scratch.write("config.json", JSONSerialization.data(withJSONObject: config))
+        let program = try TerminalProgram(try arguments(["-i", "--config", file]), rows: 24, columns: 80)
+        for word in ["one", "end"] {
+            program.type("\(word)\n")
+            try program.wait(for: "got \(word)")
+            program.type("\u{4}")
+            try program.wait(for: "over")
+            program.forget()
+        }
+        #expect(try program.finish() == 0, "\(program.text)")
     }
 
     @Test("run -i passes on standard input and its end; streams stay apart, and nothing is lost")

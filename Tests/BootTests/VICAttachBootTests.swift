@@ -186,6 +186,7 @@ final class VICClient {
         while let event = client.nextEvent() {
             switch event {
             case .authenticated: isAuthenticated = true
+            case .signatureWanted: break
             case .ended(let error): ended = error
             case .connection(let event): take(event)
             }

@@ -143,7 +143,7 @@ struct MessageMaker {
         case 5: return .output(tag: tag, stream(), offset: number(), bytes(ControlProtocol.maximumData, atLeast: 1))
         case 6: return .eof(tag: tag, stream())
         case 7: return .stdinCredit(tag: tag, bytes: number())
-        case 8: return .stdinClosed(tag: tag, one(of: StdinEnd.allCases))
+        case 8: return flag() ? .stdinClosed(tag: tag, one(of: StdinEnd.allCases)) : .stdinOpened(tag: tag)
         case 9:
             return .detached(
                 tag: tag, Detachment(one(of: Detachment.Reason.allCases), stdoutOffset: number(), stderrOffset: number()))

@@ -115,20 +115,4 @@ struct ModelTests {
         #expect(call(host, .open, 0xCF4C_4354).rcx == 0)
         #expect((0..<8).map { _ in call(host, .open, 0xC943_5052).rcx } == Array(repeating: 0x0001_0000, count: 7) + [0])
     }
-
-    @Test("a variable with a source is asked for anew each time, until it is set")
-    func sources() {
-        let store = GuestInfoStore(["guestinfo.a": bytes("old")])
-        var value: [UInt8]? = bytes("1")
-        store.setSource("guestinfo.A") { value }
-        #expect(store["guestinfo.a"] == bytes("1"))
-        value = bytes("2")
-        #expect(store["guestinfo.a"] == bytes("2"))
-        #expect(store.all.map(\.key) == ["guestinfo.a"] && store.all.first?.value == bytes("2"))
-        value = nil
-        #expect(store["guestinfo.a"] == nil && store.all.isEmpty)
-        store["guestinfo.a"] = bytes("set")
-        value = bytes("3")
-        #expect(store["guestinfo.a"] == bytes("set"))
-    }
 }

@@ -101,7 +101,7 @@ import Testing
 
     @Test func aUserKeyThatIsNotKnown() throws {
         var configurations = try ServerClientPair.configurations()
-        configurations.client.keys = [try ServerClientPair.hostKey()]
+        configurations.client.keys = [.held(try ServerClientPair.hostKey())]
         let pair = ServerClientPair(configurations.server, configurations.client)
         pair.run()
         #expect(pair.clientEnd??.reason == .noMoreAuthenticationMethods)

@@ -146,7 +146,16 @@ final class TestServer: ControlService, SessionOwner {
         for begin in begun { try begin() }
     }
 
-    func sessionEnded(_ session: Session) { if !startsAgain { session.finish() } }
+    /// What the session's next process runs, where it is started anew.
+    var restarts: [[String]] = []
+
+    func sessionEnded(_ session: Session) {
+        if startsAgain { return }
+        guard !restarts.isEmpty, let process = try? TestProcess(restarts.removeFirst(), stdin: true, terminal: false) else {
+            return session.finish()
+        }
+        session.begin(process)
+    }
     func summary(of session: Session) -> SessionSummary { session.summary }
     func session(_ name: String) -> Session? { name.isEmpty ? sessions.first : sessions.first { $0.id == name } }
 

@@ -21,12 +21,13 @@ enum UserAuthentication {
     }
 
     /// A `publickey` request without its signature.
-    static func keyRequest(user: [UInt8], algorithm: String, key: [UInt8]) -> [UInt8] {
+    /// - Parameter isSigned: one follows; otherwise it is the question whether the key would do.
+    static func keyRequest(user: [UInt8], algorithm: String, key: [UInt8], isSigned: Bool = true) -> [UInt8] {
         var writer = WireWriter(message: request)
         writer.string(user)
         writer.text(nextService)
         writer.text("publickey")
-        writer.boolean(true)
+        writer.boolean(isSigned)
         writer.text(algorithm)
         writer.string(key)
         return writer.bytes
