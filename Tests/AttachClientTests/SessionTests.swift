@@ -107,6 +107,7 @@ import Testing
 
     @Test("input that somebody else ended is said to be lost, and the exit status is not the process's; not so where the process did")
     func endedInput() throws {
+        signalIgnored
         for (why, isLost) in [("requested", true), ("process", false)] {
             let guest = try ModelGuest(.init(exitCode: nil))
             let thread = Thread {

@@ -220,6 +220,34 @@ import VSPC
         let missing = try run(client("exec", [], ["--", "/no/such/program"]))
         #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
 
+        // The line is cut in the middle of the input, twice: what was on its way is sent again.
+        do {
+            let cut = try CutLine(to: socket, at: scratch.file("cut.sock"), after: [40_000, 60_000])
+            defer { cut.close() }
+            let input = Data((0..<150_000).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 12) })
+            let through = try run(
+                ["timeout", "120", tetherctl, "exec", "--identity", key, "--host-key", keys, "-i", cut.path, "--", "cat"], input: input)
+            #expect(through.status == 0 && through.stdout == input, "\(through.stdout.count): \(through.errorText)")
+            #expect(cut.cuts == 2 && through.errorText.contains("connecting again"), "\(through.errorText)")
+        }
+
+        // A client that is killed leaves its process, with the input open.
+        do {
+            let left = Process()
+            let (input, output) = (Foundation.Pipe(), Foundation.Pipe())
+            left.executableURL = URL(fileURLWithPath: tetherctl)
+            left.arguments = Array(client("exec", ["-i"], ["--", "cat"]).dropFirst(3))
+            (left.standardInput, left.standardOutput) = (input, output)
+            try left.run()
+            try input.fileHandleForWriting.write(contentsOf: Data("x".utf8))
+            #expect(output.fileHandleForReading.availableData == Data("x".utf8))
+            kill(left.processIdentifier, SIGKILL)
+            left.waitUntilExit()
+            let listed = try run(client("ps")).text
+            let id = try #require(listed.split(separator: "\n").first { $0.contains(" exec ") && $0.contains(" running ") }, "\(listed)")
+            #expect(try run(client("signal", ["--session", String(id.prefix { $0 != " " })], ["KILL"])).status == 0)
+        }
+
         let wrong = try run(["timeout", "60", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
         #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")
 

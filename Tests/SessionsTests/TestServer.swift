@@ -101,6 +101,8 @@ final class TestServer: ControlService, SessionOwner {
     private var made = 0
 
     init(limits: SessionLimits = SessionLimits()) throws {
+        // As PID 1 does: a client that is gone is noticed by the write that fails.
+        Glibc.signal(SIGPIPE, SIG_IGN)
         loop = try EventLoop()
         sessionLimits = limits
     }
