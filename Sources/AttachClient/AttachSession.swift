@@ -10,43 +10,41 @@ import SSH
 /// guest still keeps it; what it does not is told.
 public final class AttachSession {
     private static let window: UInt32 = 256 * 1024
-    /// The most input in one packet, in bytes.
-    private static let inputPiece = 4096
 
-    private enum Phase { case opening, asked, attached }
+    enum Phase { case opening, asked, attached }
 
     private let target: AttachTarget
-    private var options: AttachOptions
+    var options: AttachOptions
     private var stdout: OutputWriter
     private var stderr: OutputWriter
 
     // Of the connection.
-    private var channel: ChannelID?
-    private var phase = Phase.opening
+    var channel: ChannelID?
+    var phase = Phase.opening
     private var toGrant = 0
     private var failure: AttachError?
-    private var wantsInput: Bool
+    var wantsInput: Bool
 
     // Of the session, whatever the connection.
-    private var session = ""
+    var session = ""
     private var hasTerminal = false
     private var stdoutOffset: UInt64?
     private var stderrOffset: UInt64?
     private var isStarted = false
     private var exitCode: Int32?
     private var totals: (stdout: UInt64, stderr: UInt64)?
-    private var input = ResumableInput()
+    var input = ResumableInput()
     /// By this the guest knows our input when we come again.
     private let inputKey = UInt64.random(in: 1...UInt64.max)
-    private var inputHasEnded = false
-    private var inputEndIsSent = false
+    var inputHasEnded = false
+    var inputEndIsSent = false
     /// The session takes no input now.
-    private var inputIsClosed = false
+    var inputIsClosed = false
     /// The end of ours has reached a process: it is not for another one that is started later.
-    private var inputEndIsTaken = false
+    var inputEndIsTaken = false
     /// Not all input has reached the guest, or not surely.
-    private var inputIsIncomplete = false
-    private var outcome: AttachOutcome?
+    var inputIsIncomplete = false
+    var outcome: AttachOutcome?
     private var pendingSignals: [Int32] = []
 
     public init(_ target: AttachTarget, _ options: AttachOptions) {
@@ -225,16 +223,6 @@ public final class AttachSession {
         }
     }
 
-    private func resumeInput(_ taken: UInt64?) throws(AttachError) {
-        switch input.resume(taken) {
-        case .whole: return
-        case .lost(let count): options.log("\(count) bytes of input are lost: they were on their way when the line dropped")
-        case .unknown(let count): options.log("up to \(count) bytes of input that were on their way when the line dropped may be lost")
-        case .impossible: throw .violation("it has taken more input than it was sent")
-        }
-        inputIsIncomplete = true
-    }
-
     private struct Exit: Decodable {
         struct Total: Decodable { var bytes: UInt64 }
         var exitCode: Int32
@@ -319,83 +307,6 @@ public final class AttachSession {
             if watched[2].revents != 0 { readSignals() }
             pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
             if !pendingSignals.isEmpty { return try interruptedOutcome() }
-        }
-    }
-
-    // MARK: Input
-
-    private var readsInput: Bool {
-        guard wantsInput, phase == .attached, !inputHasEnded else { return false }
-        // Where nobody takes input the keys to leave are still waited for.
-        return inputIsClosed ? options.terminal?.isRaw == true : input.pending.count < ResumableInput.window
-    }
-
-    /// The guest says whether the session takes input: its process may close its own, and another process may come.
-    /// - Parameter why: why it does not.
-    private func inputIsOpen(_ isOpen: Bool, _ why: String) {
-        inputIsClosed = !isOpen
-        if !isOpen {
-            // Not because of us, and there was more to come.
-            let waiting = input.pending.count + waitingInput
-            if why == "requested", wantsInput, !inputEndIsSent, waiting > 0 {
-                options.log("the input of session \(session) was ended before \(waiting) bytes or more of it were sent")
-                inputIsIncomplete = true
-            }
-            input.drop()
-            if inputHasEnded { inputEndIsTaken = true }
-        } else if inputHasEnded, isatty(options.stdin) == 1 {
-            // At a terminal an end of input is a key, and others may follow it.
-            (inputHasEnded, inputEndIsTaken, inputEndIsSent) = (false, false, false)
-        }
-    }
-
-    /// Bytes that standard input has ready.
-    private var waitingInput: Int {
-        var count: Int32 = 0
-        return inputHasEnded || ioctl(options.stdin, UInt(FIONREAD), &count) != 0 ? 0 : Int(max(0, count))
-    }
-
-    private func moveInput(_ connection: AttachConnection) {
-        guard phase == .attached, let channel else { return }
-        if inputIsClosed { return input.drop() }
-        // A packet counts when all of it has arrived: small ones get through between two drops of a bad line.
-        while !input.isEmpty {
-            let sent = connection.client.connection.send(data: input.pending.prefix(Self.inputPiece), on: channel)
-            if sent == 0 { break }
-            input.advance(sent)
-        }
-        if inputHasEnded, input.isEmpty, !inputEndIsSent, !inputEndIsTaken {
-            inputEndIsSent = true
-            // Behind EOF nothing can be sent on a channel; at a terminal more may follow, for the next process.
-            if case .attach = options.purpose, isatty(options.stdin) == 1 {
-                connection.client.connection.request(channel, name: "close-stdin@tether")
-            } else {
-                connection.client.connection.sendEOF(channel)
-            }
-        }
-    }
-
-    private func readInput() throws(AttachError) {
-        var buffer = [UInt8](repeating: 0, count: 32 * 1024)
-        let number = options.stdin
-        let count: Int
-        do throws(SyscallError) {
-            count = try attempt("read", "standard input") { read(number, &buffer, buffer.count) }
-        } catch {
-            if error.errno == .wouldBlock { return }
-            // A terminal that is gone, or in whose background we are.
-            if error.errno != .ioError { throw AttachError(error) }
-            inputHasEnded = true
-            return
-        }
-        if count == 0 {
-            inputHasEnded = true
-        } else if options.terminal?.isRaw == true {
-            let (typed, isDetached) = options.detachKeys.filter(buffer[..<count])
-            input.append(typed)
-            if isDetached { outcome = .detached }
-        } else {
-            input.append(buffer[..<count])
         }
     }
 

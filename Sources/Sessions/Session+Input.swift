@@ -112,7 +112,6 @@ extension Session {
     /// - Returns: how many bytes were taken from it, as far as that is known.
     func beginInput(_ key: UInt64) -> UInt64? {
         for older in attachments where older.inputKey == key { remove(older, .requested) }
-        updateReading()
         return inputSources.begin(key) { key in attachments.contains { $0.inputKey == key } }
     }
 
