@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Linux
+import SSH
 
 /// From standard input to the guest, across lines that drop.
 extension AttachSession {

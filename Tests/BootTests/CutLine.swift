@@ -13,7 +13,7 @@ final class CutLine: @unchecked Sendable {
 
     init(to socket: String, at path: String, after limits: [Int]) throws {
         self.path = path
-        nonisolated(unsafe) let listener = try Sockets.listen(path: path)
+        let listener = try Sockets.listen(path: path)
         let thread = Thread { [self] in
             var limits = limits[...]
             while !lock.withLock({ isOver }) {
