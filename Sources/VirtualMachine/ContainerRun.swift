@@ -70,7 +70,10 @@ public struct ContainerRun {
         let store = GuestInfoStore(options.variables)
         if let file = options.variablesFile {
             let change = file.follow()
-            let takeOver = { [unowned store] in for (key, value) in change() { store[key] = value } }
+            let takeOver = { [unowned store] in
+                // What the guest has made of a variable that the file had once is the guest's.
+                for item in change() where item.value != nil || store[item.key] == item.before { store[item.key] = item.value }
+            }
             takeOver()
             store.beforeGet = takeOver
         }

@@ -11,9 +11,15 @@ public struct VariablesFile: Sendable {
         self.read = read
     }
 
-    /// - Returns: a function that answers with what is another than at its last call: variables with their values, and nil for those
-    ///   that the file has no more. A file that is gone has none.
-    func follow() -> () -> [(key: String, value: [UInt8]?)] {
+    /// What the file has of a variable, and had before; nil for nothing.
+    struct Change {
+        var key: String
+        var value: [UInt8]?
+        var before: [UInt8]?
+    }
+
+    /// - Returns: a function that answers with what is another than at its last call. A file that is gone has nothing.
+    func follow() -> () -> [Change] {
         var last: (Int, Int, Int) = (-1, -1, -1)
         var known: [String: [UInt8]] = [:]
         return {
@@ -30,10 +36,10 @@ public struct VariablesFile: Sendable {
                 return []
             }
             last = now
-            let gone = known.keys.filter { variables[$0] == nil }
+            defer { known = variables }
+            let gone = known.filter { variables[$0.key] == nil }.map { Change(key: $0.key, value: nil, before: $0.value) }
             let changed = variables.filter { known[$0.key] != $0.value }
-            known = variables
-            return gone.map { ($0, nil) } + changed.map { ($0.key, $0.value) }
+            return gone + changed.map { Change(key: $0.key, value: $0.value, before: known[$0.key]) }
         }
     }
 }

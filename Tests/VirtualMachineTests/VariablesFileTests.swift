@@ -27,6 +27,8 @@ import Testing
         #expect(changes() == [:])
         try write("c=4")
         #expect(changes() == ["a": "gone", "b": "gone"])
+        try write("c=5")
+        #expect(change().map { [$0.value, $0.before] } == [[Array("5".utf8), Array("4".utf8)]])
         try FileManager.default.removeItem(atPath: path)
         #expect(changes() == ["c": "gone"] && changes() == [:])
         try write("c=4")
