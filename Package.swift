@@ -185,7 +185,7 @@ let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH"]),
     ("FuzzSSHConnection", ["SSH"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
-    ("FuzzAttachClient", ["AttachClient"]),
+    ("FuzzAttachClient", ["AttachClient", "SSH"]),
     ("FuzzVIC", ["VIC", "ContainerSpec"]),
 ].map { name, dependencies in
     .executableTarget(

@@ -1,6 +1,7 @@
 // Feeds what the client of the attach line reads beside SSH whatever libFuzzer makes up: an agent's answers, texts of a guest's for
 // people, and the keys that leave a session. A promise broken is a trap, which libFuzzer reports with the input that caused it.
 import AttachClient
+import SSH
 
 /// The first byte chooses how the rest is cut into pieces.
 @_cdecl("LLVMFuzzerTestOneInput")
