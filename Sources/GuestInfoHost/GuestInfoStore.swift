@@ -8,6 +8,12 @@ public final class GuestInfoStore {
     /// Called after the guest has set a variable, with the key in lower case and the new value.
     public var onSet: ((String, [UInt8]) -> Void)?
 
+    /// Called when the guest was refused a variable that ``refuse(_:times:)`` names, with the key in lower case and the value.
+    public var onRefusal: ((String, [UInt8]) -> Void)?
+
+    /// How often the guest is still refused a variable.
+    private var refusals: [String: Int] = [:]
+
     /// Called before the guest gets a value: whoever changes variables from outside can do it then.
     public var beforeGet: (() -> Void)?
 
@@ -31,6 +37,9 @@ public final class GuestInfoStore {
     /// VM runs. nil is no value. Setting the variable ends it.
     public func setSource(_ key: String, _ source: @escaping () -> [UInt8]?) { sources[key.lowercased()] = source }
 
+    /// Refuses the guest's next attempts to set `key`, so many of them, as a busy host does for a moment.
+    public func refuse(_ key: String, times: Int) { refusals[key.lowercased()] = times }
+
     /// Every variable, sorted by key.
     public var all: [(key: String, value: [UInt8])] {
         Set(values.keys).union(sources.keys).sorted().compactMap { key in self[key].map { (key: key, value: $0) } }
@@ -47,6 +56,11 @@ public final class GuestInfoStore {
     func guestSet(_ key: String, _ value: [UInt8]) -> Bool {
         let name = key.lowercased()
         guard name.hasPrefix("guestinfo."), name.utf8.count > "guestinfo.".utf8.count, !name.utf8.contains(UInt8(ascii: "/")) else {
+            return false
+        }
+        if let left = refusals[name], left > 0 {
+            refusals[name] = left - 1
+            onRefusal?(name, value)
             return false
         }
         self[name] = value

@@ -20,6 +20,8 @@ public struct RunOptions: Sendable {
     public var variableFiles: [String: String] = [:]
     /// A file with further ones, which are taken over whenever it has changed.
     public var variablesFile: VariablesFile?
+    /// How often the guest is refused to set a variable, by the variable's full name.
+    public var refusals: [String: Int] = [:]
     /// Whether captures and status stay behind.
     public var isKept = false
     /// Where the run's files go; nil for a new directory under TMPDIR.
@@ -89,7 +91,11 @@ public struct ContainerRun {
         let log = self.log
         let isKept = options.isKept
         let onSet = options.onSet
+        for (key, times) in options.refusals { store.refuse(key, times: times) }
+        let sets = options.isKept ? try SetLog(directory) : nil
+        store.onRefusal = { key, value in sets?.append("refused", key, value) }
         store.onSet = { key, value in
+            sets?.append("set", key, value)
             onSet?(key, value)
             // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
             if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
@@ -107,7 +113,8 @@ public struct ContainerRun {
             if let status { try directory.write(status, to: "status.json") }
             let lines = store.all.map { VMXLine.text($0.key, $0.value) + "\n" }.joined()
             try directory.write(Array(lines.utf8), to: "guestinfo.vmx")
-            log.notice("console.log, session.log, status.json, guestinfo.vmx and qemu.log are in \(directory.path)")
+            log.notice("console.log, session.log, status.json, guestinfo.log, guestinfo.vmx and qemu.log are in \(directory.path)")
+            if let failure = sets?.failure { log.warning("guestinfo.log is not whole: \(failure)") }
         }
         return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }

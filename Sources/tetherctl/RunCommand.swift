@@ -80,12 +80,17 @@ struct RunCommand: ParsableCommand {
             "A file with further ones, as key=value or as in a .vmx file. Read again when it changes while the VM runs.", valueName: "path")
     )
     var guestinfoFile: String?
+    @Option(
+        help: ArgumentHelp(
+            "Refuse the guest's first attempts to set this guestinfo variable, so many, as a busy host does. May be repeated.",
+            valueName: "key=count"))
+    var refuse: [String] = []
 
     @Option(help: ArgumentHelp("Stop the container after this time. 0: never.", valueName: "seconds"))
     var timeout: UInt32 = 0
     @Option(help: ArgumentHelp("How long the container has to stop before the VM is killed.", valueName: "seconds"))
     var stopTimeout: UInt32 = 15
-    @Flag(help: "Keep console.log, session.log, status.json and config.json, and say where.")
+    @Flag(help: "Keep console.log, session.log, status.json, guestinfo.log and others, and say where.")
     var keep = false
     @Option(help: ArgumentHelp("Keep them in this directory, which must not exist yet.", valueName: "path"))
     var keepIn: String?
@@ -179,6 +184,12 @@ struct RunCommand: ParsableCommand {
             if read() == nil { throw VirtualMachineError("read --guestinfo-file", guestinfoFile, "it cannot be read") }
             options.variablesFile = VariablesFile(path: guestinfoFile, read: read)
         }
+        for pair in refuse {
+            guard let equals = pair.firstIndex(of: "="), let count = Int(pair[pair.index(after: equals)...]), count > 0 else {
+                throw VirtualMachineError("read --refuse", pair, "it is no key=count")
+            }
+            options.refusals[Self.variableName(String(pair[..<equals]))] = count
+        }
         options.isKept = keep || keepIn != nil
         options.directory = keepIn
         options.timeoutSeconds = timeout
@@ -233,8 +244,7 @@ struct RunCommand: ParsableCommand {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {
                 throw VirtualMachineError("read --guestinfo", pair, "it is no key=value")
             }
-            let key = String(pair[..<equals])
-            let name = key.hasPrefix("guestinfo.") ? key : "guestinfo." + key
+            let name = Self.variableName(String(pair[..<equals]))
             let value = pair[pair.index(after: equals)...]
             if value.hasPrefix("@") {
                 files[name] = String(value.dropFirst())
@@ -246,6 +256,8 @@ struct RunCommand: ParsableCommand {
         }
         return (variables, files)
     }
+
+    private static func variableName(_ key: String) -> String { key.hasPrefix("guestinfo.") ? key : "guestinfo." + key }
 
     /// The variables that deliver a configuration as VIC does.
     /// - Parameter user: in the place of the configuration's.

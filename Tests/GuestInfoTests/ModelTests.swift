@@ -131,4 +131,19 @@ struct ModelTests {
         value = bytes("3")
         #expect(store["guestinfo.a"] == bytes("set"))
     }
+
+    @Test("a variable is refused so often, and then taken")
+    func refusals() throws {
+        let session = Session()
+        var told: [String] = []
+        session.host.store.onSet = { told.append("set \($0)=\(String(decoding: $1, as: UTF8.self))") }
+        session.host.store.onRefusal = { told.append("refused \($0)=\(String(decoding: $1, as: UTF8.self))") }
+        session.host.store.refuse("guestinfo.A", times: 2)
+        for value in ["1", "2"] { #expect(throws: GuestInfoError.self) { try session.client.set("guestinfo.a", bytes(value)) } }
+        try session.client.set("guestinfo.b", bytes("3"))
+        try session.client.set("guestinfo.a", bytes("4"))
+        #expect(throws: GuestInfoError.self) { try session.client.set("guestinfo./host", bytes("5")) }
+        #expect(told == ["refused guestinfo.a=1", "refused guestinfo.a=2", "set guestinfo.b=3", "set guestinfo.a=4"])
+        #expect(session.host.store["guestinfo.a"] == bytes("4"))
+    }
 }
