@@ -74,7 +74,8 @@ extension AttachBridge {
         case .unblock:
             // The answer first: behind it comes the process's output.
             self.reply(id, reply, true)
-            if isPrimary(channels[index].session) { ask(.nothing) { .release(tag: $0) } }
+            let name = channels[index].session
+            ask(.nothing) { .release(tag: $0, session: name) }
         case .closeStdin:
             self.reply(id, reply, true)
             closeStdin(index)

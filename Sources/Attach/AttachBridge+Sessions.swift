@@ -21,12 +21,15 @@ extension AttachBridge {
         let channel = channels[index]
         markSeen(attached.session)
         if channel.dialect == .vic {
-            client.connection.accept(id, window: attached.stdinCredit)
+            // Where nobody reads the input, it is dropped from the beginning.
+            let isRead = attached.stdinCredit > 0
+            client.connection.accept(id, window: isRead ? attached.stdinCredit : UInt32(clamping: BridgeChannel.discardedWindow))
+            if !isRead { channels[index].inputWindow = BridgeChannel.discardedWindow }
         } else {
             reply(id, channel.startReply, true)
             if channel.start.isDetailed { tellAttached(id, attached) } else { tellMissed(index, attached) }
         }
-        channels[index].inputWindow = Int(attached.stdinCredit)
+        if attached.stdinCredit > 0 || channel.dialect == .session { channels[index].inputWindow = Int(attached.stdinCredit) }
         if attached.stdinCredit == 0 {
             inputIsOver(index)
         } else if channel.dialect == .session {

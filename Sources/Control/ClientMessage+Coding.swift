@@ -103,7 +103,7 @@ extension ClientMessage {
         case .stats(let tag): ClientMessage.put(.stats, tag, into: &bytes)
         case .subscribe(let tag): ClientMessage.put(.subscribe, tag, into: &bytes)
         case .ping(let tag): ClientMessage.put(.ping, tag, into: &bytes)
-        case .release(let tag): ClientMessage.put(.release, tag, into: &bytes)
+        case .release(let tag, let session): ClientMessage.put(.release, tag, session, into: &bytes)
         case .announce(let tag, let keys):
             bytes.frame(Kind.announce.rawValue) {
                 $0.put(tag)
@@ -176,7 +176,7 @@ extension ClientMessage {
         case .stats: return .stats(tag: tag)
         case .subscribe: return .subscribe(tag: tag)
         case .ping: return .ping(tag: tag)
-        case .release: return .release(tag: tag)
+        case .release: return .release(tag: tag, session: body.text(ControlProtocol.maximumName))
         case .announce:
             let count = body.u8()
             if count > UInt8(clamping: ControlProtocol.maximumHostKeys) { body.fail() }

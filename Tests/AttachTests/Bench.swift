@@ -57,7 +57,7 @@ final class ModelPID1 {
                 say(.attached(tag: tag, Attached(session: name, stdinCredit: request.wantsStdin ? stdinCredit : 0)))
             }
         case .detach(let tag): say(.detached(tag: tag, Detachment(.requested)))
-        case .subscribe(let tag), .announce(let tag, _), .release(let tag), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
+        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
             .resume(let tag), .signal(let tag, _, _):
             say(.done(tag: tag))
         case .resize(let tag, let session, _, _):

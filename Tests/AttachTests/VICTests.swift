@@ -105,10 +105,27 @@ import Testing
         #expect(bench.pid1.messages.count { $0 == .closeStdin(tag: tag) } == 1, "the end of the channel is not a second one")
         #expect(bench.pid1.messages.contains { if case .resize(_, "main", 40, 120) = $0 { true } else { false } })
         #expect(bench.pid1.messages.contains { if case .signal(_, "main", 1) = $0 { true } else { false } })
+        #expect(bench.pid1.messages.contains { if case .release(_, "main") = $0 { true } else { false } })
         bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("x".utf8)))
         bench.pid1.say(.exited(tag: tag, result()))
         try bench.run()
         #expect(bench.taken() == [.data(id, Array("x".utf8)), .eof(id), .closed(id)], "VIC's VCH is told no status")
+    }
+
+    @Test("A18, A20: unblock is for the session that was joined, an exec that waits too")
+    func unblocksExec() throws {
+        let bench = try bench()
+        bench.pid1.sessions.append(SessionSummary(id: "e1", kind: .exec, state: .waiting, stdinIsOpen: true))
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        let ids = ConnectionEvent.globalRequest(name: "container-ids", data: wired("main,e1"), wantsReply: true)
+        #expect(bench.taken() == [ids], "one that waits can be joined")
+        bench.client.connection.replyToGlobalRequest(success: true)
+        let id = try bench.channel("attach", extra: Array("e1".utf8))
+        bench.client.connection.request(id, name: "unblock", data: Array("Unblock".utf8), wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [true])
+        #expect(bench.pid1.messages.contains { if case .release(_, "e1") = $0 { true } else { false } })
     }
 
     @Test("a size for a session without a terminal is refused")

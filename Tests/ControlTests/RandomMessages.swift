@@ -105,7 +105,7 @@ struct MessageMaker {
         case 15: return .resume(tag: tag)
         case 16: return .stats(tag: tag)
         case 17: return .subscribe(tag: tag)
-        case 18: return .release(tag: tag)
+        case 18: return .release(tag: tag, session: name())
         case 19:
             return .announce(
                 tag: tag,

@@ -91,7 +91,7 @@ final class TestServer: ControlService, SessionOwner {
     var sessionLimits = SessionLimits()
     /// A process runs only some turns after it was asked for, as one does whose launch takes its time.
     var startsLater = false
-    private(set) var releases = 0
+    private(set) var releases: [String] = []
     private(set) var announced: [HostKey] = []
     private var late: [() throws -> Void] = []
     let log = TestLog()
@@ -164,8 +164,8 @@ final class TestServer: ControlService, SessionOwner {
     func forget(_ session: Session) -> RequestFailure? { nil }
     func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? { nil }
     func reload() -> RequestFailure? { nil }
-    func release() -> RequestFailure? {
-        releases += 1
+    func release(_ session: Session) -> RequestFailure? {
+        releases.append(session.id)
         return nil
     }
     func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {
