@@ -150,7 +150,9 @@ struct VICEncoder: VICFieldCoder {
                 $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "|") && $0 != UInt8(ascii: "@") && $0 != UInt8(ascii: "=")
                     && $0 != UInt8(ascii: ":")
             }
-            if element.key.isEmpty || element.key.utf8.count > VICDecoder.nameLimit || !isPlain { report(key, "\"\(element.key)\" cannot be an element's name") }
+            if element.key.isEmpty || element.key.utf8.count > VICDecoder.nameLimit || !isPlain {
+                report(key, "\"\(element.key)\" cannot be an element's name")
+            }
             if element.problem != nil { report(key, "\"\(element.key)\" was not understood when it was read") }
             names += (names.isEmpty ? "" : "|") + element.key
             var copy = element

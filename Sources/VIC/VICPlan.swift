@@ -184,7 +184,8 @@ extension VICSession {
 
     fileprivate func beside(isExec: Bool, _ knowledge: VICKnowledge, _ warnings: inout [SpecIssue]) -> VICProcess {
         var result = VICProcess(
-            id: key, isExec: isExec, process: nil, problem: problem, isActive: active, wantsStdin: openStdin, waits: runBlock, stopSignal: .terminate,
+            id: key, isExec: isExec, process: nil, problem: problem, isActive: active, wantsStdin: openStdin, waits: runBlock,
+            stopSignal: .terminate,
             createTime: createTime)
         if problem != nil || knowledge != .none { return result }
         var issues: [SpecIssue] = []

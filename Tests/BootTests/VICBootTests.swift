@@ -98,7 +98,8 @@ import VIC
         let pipe = "sh|-c|echo a b|tr a-z A-Z >/tmp/A10p; touch /tmp/ended/A10p"
         // Some 900 keys are read and 300 written, which takes an emulated machine that is not alone a while.
         let run = try VICVM.boot(
-            image: Images.odd(), options: ["--timeout", "900"], config, raw: [("guestinfo.vice./execs|A10p/cmd/Args~@non-persistent", pipe)])
+            image: Images.odd(), options: ["--timeout", "900"], config, raw: [("guestinfo.vice./execs|A10p/cmd/Args~@non-persistent", pipe)]
+        )
         #expect(run.vm.code == 7, "\(run.vm.finished.errorText)\n\(run.vm.console.suffix(3000))")
         checkPrimary(run, id)
         checkOthers(run)

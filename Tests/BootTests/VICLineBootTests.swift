@@ -125,7 +125,7 @@ import VIC
             $0.execs = [
                 exec("held", "echo held; exit 5"), VICVM.session("free", ["sh", "-c", "touch /tmp/free"]),
                 exec("tty", "stty size; read x; stty size; cat", tty: true), exec("sort", "sort"), exec("sort-tty", "sort", tty: true),
-                exec("missing", "") , exec("cat", "cat"), exec("idle", "sleep 1000"),
+                exec("missing", ""), exec("cat", "cat"), exec("idle", "sleep 1000"),
                 exec("signals", "trap 'echo winch' WINCH; trap 'echo rt' 37; echo ready; while :; do sleep 0.1; done"),
                 exec(
                     "nested",
@@ -242,7 +242,10 @@ import VIC
         let before = client.bytes(shell).count
         client.send(shell, "head -c 1048576 /dev/urandom >/tmp/f; sha256sum </tmp/f; cat /tmp/f; echo; echo whole\n")
         let end = Array("\nwhole\n".utf8)
-        #expect(client.wait(seconds: 120) { client.bytes(shell).suffix(end.count) == end[...] && client.bytes(shell).count > 1_048_576 + before })
+        #expect(
+            client.wait(seconds: 120) {
+                client.bytes(shell).suffix(end.count) == end[...] && client.bytes(shell).count > 1_048_576 + before
+            })
         check(Array(client.bytes(shell)[before...]))
     }
 
@@ -259,7 +262,8 @@ import VIC
 
     /// A31: the signal is seen, and SIGKILL follows. The keys say so: the container's own session is not active any more.
     private func stop(_ vm: Machine, _ client: VICClient, _ shell: ChannelID) throws {
-        client.send(shell, "(while sleep 2; do \(Self.hangup); done) & trap 'echo usr1 seen' USR1; echo trapped; while :; do sleep 0.2; done\n")
+        client.send(
+            shell, "(while sleep 2; do \(Self.hangup); done) & trap 'echo usr1 seen' USR1; echo trapped; while :; do sleep 0.2; done\n")
         #expect(client.wait { client.output(shell).hasSuffix("trapped\n") })
         try vm.change { $0.sessions[0].active = false }
         #expect(client.wait(seconds: 90) { client.isClosed(shell) })
