@@ -42,19 +42,25 @@ private func checkServer(_ bytes: [UInt8]) {
     rules.authorizedKeys = [AuthorizedKey(key.publicKey)]
     rules.openUser = "daemon"
     var server = ServerAuthentication(rules, sessionID: session)
-    var messages = 0
-    for payload in payloads(bytes) {
-        do throws(SSHError) { try server.receive(payload) } catch { break }
-        var answers = 0
+    // A client need not take the answers.
+    let takesAnswers = bytes.count % 2 == 0
+    var (messages, answers) = (0, 0)
+    func take() {
         while let answer = server.nextPayload() {
             precondition([6, 51, 52, 53, 60].contains(answer.first), "a message that no server sends")
             answers += 1
         }
-        precondition(answers <= 1, "more than one answer")
-        precondition(server.login == nil || server.login?.user == "daemon", "someone logged in without a key")
-        messages += payload.first == 50 && server.login == nil ? 1 : 0
-        precondition(messages <= 24, "the server listens without end")
     }
+    for payload in payloads(bytes) {
+        let wasOut = server.login == nil
+        do throws(SSHError) { try server.receive(payload) } catch { break }
+        if takesAnswers { take() }
+        precondition(server.login == nil || server.login?.user == "daemon", "someone logged in without a key")
+        messages += wasOut ? 1 : 0
+        precondition(messages <= 24 && answers <= messages, "the server listens without end, or answers what nobody asked")
+    }
+    take()
+    precondition(answers <= messages, "more answers than requests")
 }
 
 /// The client offers each key once, and is let in by nothing but SSH_MSG_USERAUTH_SUCCESS.

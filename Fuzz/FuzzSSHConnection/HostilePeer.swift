@@ -14,6 +14,8 @@ struct HostilePeer {
         var sendMaximum = 0
         /// The peer asked for it, and nobody has answered.
         var isOffered = false
+        /// The peer knows of it.
+        var isConfirmed = true
         /// This side's EOF and CLOSE were sent.
         var isEnded = false
         var isClosed = false
@@ -97,7 +99,10 @@ struct HostilePeer {
             case .opening(let id, let type, _):
                 precondition(type.utf8.count <= 64, "a type without end")
                 precondition(index(id.number) == nil, "a number that is in use")
-                channels.append(Channel(id: id, peer: offer.peer, sendWindow: offer.window, sendMaximum: offer.maximum, isOffered: true))
+                channels.append(
+                    Channel(
+                        id: id, peer: offer.peer, sendWindow: offer.window, sendMaximum: offer.maximum, isOffered: true,
+                        isConfirmed: false))
             case .data(let id, let data): received(id, data.count)
             case .extendedData(let id, _, let data): received(id, data.count)
             case .closed(let id): precondition(index(id.number) != nil, "a channel that there is not is closed")
@@ -106,7 +111,8 @@ struct HostilePeer {
             default: break
             }
         }
-        precondition(events <= 1, "more than one event of a message")
+        // With a forced command, what was asked for comes before it.
+        precondition(events <= (connection.permissions.forcedCommand == nil ? 1 : 2), "too many events of a message")
     }
 
     private mutating func received(_ id: ChannelID, _ count: Int) {
@@ -157,7 +163,7 @@ struct HostilePeer {
             channels[index].isOffered = false
         case 210: connection.request(id, .exitStatus(1), wantsReply: payload.count % 2 == 0)
         case 211: connection.replyToRequest(id, success: payload.count % 2 == 0)
-        case 212: connection.permissions.forcedCommand = nil
+        case 212: connection.permissions.forcedCommand = payload.count % 2 == 0 ? Array(payload) : nil
         default: connection.permissions.allowsTerminal = false
         }
     }
@@ -178,6 +184,7 @@ struct HostilePeer {
         case 91:
             let (peer, number) = (reader.uint32(), reader.uint32())
             guard let index = index(number), channels[index].peer == peer else { preconditionFailure("a channel that nobody opened") }
+            channels[index].isConfirmed = true
         default: checkOnChannel(payload.first ?? 0, reader.uint32(), &reader)
         }
     }
@@ -188,6 +195,7 @@ struct HostilePeer {
         let candidates = channels.indices.filter { channels[$0].peer == peer }
         precondition(!candidates.isEmpty, "a message on a channel that there is not")
         guard candidates.count == 1, let index = candidates.first else { return }
+        precondition(channels[index].isConfirmed, "a message on a channel that the peer has not been told of")
         precondition(!channels[index].isClosed, "something follows CLOSE")
         switch number {
         case 93, 98: break

@@ -48,7 +48,8 @@ extension AttachBridge {
         var channel = BridgeChannel(id, .vic)
         channel.session = name
         channel.phase = .asked
-        if let summary = summary(name), summary.state == .ended {
+        // What ended before its VCH was there, and wrote something, is shown to the first that asks.
+        if let summary = summary(name), summary.state == .ended, !isFirst(name) || summary.stdout.end == 0 && summary.stderr.end == 0 {
             channels.append(channel)
             ask(.end(id)) { .wait(tag: $0, session: name) }
             return
@@ -73,8 +74,10 @@ extension AttachBridge {
         case .ping: self.reply(id, reply, true)
         case .unblock:
             // The answer first: behind it comes the process's output.
+            guard channels[index].phase == .attached else { return self.reply(id, reply, false) }
             self.reply(id, reply, true)
-            if isPrimary(channels[index].session) { ask(.nothing) { .release(tag: $0) } }
+            let name = channels[index].session
+            ask(.nothing) { .release(tag: $0, session: name) }
         case .closeStdin:
             self.reply(id, reply, true)
             closeStdin(index)
@@ -93,9 +96,16 @@ extension AttachBridge {
         switch name {
         case "attach@tether": return takeAttach(index, data, reply)
         case "exec-process@tether": return takeExecProcess(index, data, reply)
+        case "close-stdin@tether":
+            closeStdin(index)
+            return self.reply(id, reply, channels[index].phase == .attached)
         default: break
         }
         switch SessionRequest(name: name, data: data) {
+        // A forced command is told what was asked for; otherwise the name is one like others, which clients may not set.
+        case .environment(Permissions.originalCommand, let value) where client?.connection.permissions.forcedCommand != nil:
+            channels[index].originalCommand = value
+            self.reply(id, reply, true)
         case .environment(let name, let value): self.reply(id, reply, channels[index].setEnvironment(name, value))
         case .terminal(let name, let size, _):
             channels[index].terminal = size
@@ -106,11 +116,16 @@ extension AttachBridge {
             attach(index)
         case .execute(let command):
             guard begins(index, .exec, reply) else { return }
-            let size = channels[index].terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
-            exec(index, Documents.shellProcess(command, environment: channels[index].environment, terminal: size), name: "")
+            execute(index, command)
         case .windowChange(let size):
-            channels[index].terminal = size
-            if channels[index].phase == .attached { resize(index, size, reply) } else { self.reply(id, reply, true) }
+            // There is a terminal where one was asked for and granted, or where the session that was joined has one.
+            let hasTerminal = channels[index].terminal != nil
+            if hasTerminal { channels[index].terminal = size }
+            if channels[index].phase == .attached, hasTerminal || channels[index].start.isDetailed {
+                resize(index, size, reply)
+            } else {
+                self.reply(id, reply, hasTerminal)
+            }
         case .signal(let name): signal(index, name, reply)
         // What a break does on a terminal: it interrupts.
         case .lineBreak: signal(index, "INT", reply)
@@ -131,12 +146,13 @@ extension AttachBridge {
         return true
     }
 
-    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input.
+    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input, uint64 input key.
     private func takeAttach(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
         var reader = WireReader(data)
         let session = reader.text()
         let starts = [reader.text(), reader.text()].map { StreamStart(text: $0) }
         let wantsStdin = reader.boolean()
+        let inputKey = reader.uint64()
         guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName, let stdout = starts[0], let stderr = starts[1] else {
             return self.reply(channels[index].id, reply, false)
         }
@@ -145,20 +161,23 @@ extension AttachBridge {
         channels[index].stdoutFrom = stdout
         channels[index].stderrFrom = stderr
         channels[index].wantsStdin = wantsStdin
+        channels[index].inputKey = inputKey
         attach(index)
     }
 
-    /// `exec-process@tether`: string process, boolean wants input, string session.
+    /// `exec-process@tether`: string process, boolean wants input, string session, uint64 input key.
     private func takeExecProcess(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
         var reader = WireReader(data)
         let process = reader.string()
         let wantsStdin = reader.boolean()
         let session = reader.text()
+        let inputKey = reader.uint64()
         guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName else {
             return self.reply(channels[index].id, reply, false)
         }
         guard begins(index, .execProcess, reply) else { return }
         channels[index].wantsStdin = wantsStdin
+        channels[index].inputKey = inputKey
         exec(index, process, name: session)
     }
 
@@ -174,8 +193,26 @@ extension AttachBridge {
         let start: StreamStart = isFirst(name) ? .oldest : .live
         let request = AttachRequest(
             session: channel.session, stdout: channel.stdoutFrom ?? start, stderr: channel.stderrFrom ?? start,
-            stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin)
+            stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow, wantsStdin: channel.wantsStdin,
+            inputKey: channel.inputKey)
         channels[index].tag = ask(.attach(channel.id)) { .attach(tag: $0, request) }
+    }
+
+    /// Has the container's shell run a command.
+    private func execute(_ index: Int, _ command: [UInt8]) {
+        let channel = channels[index]
+        func refuse(_ object: String, _ cause: String) {
+            startFailed(channel.id, RequestFailure(.invalid, exitCode: 125, operation: "exec", object: object, cause: cause))
+        }
+        // The description of a process is JSON, which has no other bytes: another command than the one meant must not run.
+        guard String(decoding: command, as: UTF8.self).utf8.elementsEqual(command) else { return refuse("the command", "it is not UTF-8") }
+        var environment = channel.environment
+        if let original = channel.originalCommand {
+            if original.utf8.contains(0) { return refuse(Permissions.originalCommand, "what was asked for has a NUL in it") }
+            environment.append("\(Permissions.originalCommand)=\(original)")
+        }
+        let size = channel.terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
+        exec(index, Documents.shellProcess(command, environment: environment, terminal: size), name: "")
     }
 
     private func exec(_ index: Int, _ process: [UInt8], name: String) {
@@ -188,7 +225,9 @@ extension AttachBridge {
         }
         let request = ExecRequest(
             session: name, process: process, stdoutWindow: BridgeChannel.stdoutWindow, stderrWindow: BridgeChannel.stderrWindow,
-            wantsStdin: channel.wantsStdin)
+            wantsStdin: channel.wantsStdin,
+            // A client of ours may come again; of what an SSH client has started nobody could end the input any more.
+            endsInputWithClient: channel.start != .execProcess, inputKey: channel.inputKey)
         channels[index].tag = ask(.exec(channel.id)) { .exec(tag: $0, request) }
     }
 
@@ -213,7 +252,8 @@ extension AttachBridge {
     private func takeInput(_ id: ChannelID, _ data: [UInt8]) {
         guard let index = index(id) else { return }
         guard channels[index].phase == .attached, !channels[index].discardsInput, let tag = channels[index].tag else {
-            client?.connection.grant(id, bytes: data.count)
+            // What comes behind a detachment is lost here. The client must not have sent more than it can send again.
+            if !channels[index].isDetached { client?.connection.grant(id, bytes: data.count) }
             return
         }
         // The connection layer has seen to it that no more comes than was granted.
@@ -267,7 +307,7 @@ extension BridgeChannel {
     /// What says how text is shown, and nothing that could have a program do something else.
     private static func mayBeSet(_ name: String) -> Bool {
         switch name {
-        case "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "TZ", Permissions.originalCommand: true
+        case "LANG", "LANGUAGE", "TERM", "COLORTERM", "NO_COLOR", "TZ": true
         default:
             name.hasPrefix("LC_") && name.utf8.count <= 64
                 && name.utf8.allSatisfy { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") || $0 == UInt8(ascii: "_") }

@@ -15,35 +15,41 @@ extension AttachBridge {
         // A channel that was closed meanwhile has been detached from again.
         guard let index = index(id), let client else { return }
         channels[index].phase = .attached
+        channels[index].wasAttached = true
         channels[index].session = attached.session
         channels[index].stdoutSent = attached.stdoutOffset
         channels[index].stderrSent = attached.stderrOffset
         let channel = channels[index]
         markSeen(attached.session)
+        // A window of a channel that is not open yet must not be sent: VIC's is granted with the channel.
+        let window = channel.wantsStdin ? Int(attached.stdinCredit) : BridgeChannel.discardedWindow
         if channel.dialect == .vic {
-            client.connection.accept(id, window: attached.stdinCredit)
+            client.connection.accept(id, window: UInt32(clamping: window))
         } else {
             reply(id, channel.startReply, true)
             if channel.start.isDetailed { tellAttached(id, attached) } else { tellMissed(index, attached) }
         }
-        channels[index].inputWindow = Int(attached.stdinCredit)
-        if attached.stdinCredit == 0 {
-            inputIsOver(index)
-        } else if channel.dialect == .session {
-            client.connection.grant(id, bytes: Int(attached.stdinCredit))
+        channels[index].inputWindow = window
+        if !channel.wantsStdin {
+            // What was not asked for is dropped as it comes, so that a client that writes does not wait for ever.
+            channels[index].discardsInput = true
+            tellEndOfWrite(index)
         }
+        if channel.dialect == .session { client.connection.grant(id, bytes: window) }
         if channel.start == .shell, let size = channel.terminal { useTerminal(index, size, attached) }
         if channel.dialect == .session, isPrimary(attached.session), !channel.start.startsProcess { ask(.nothing) { .release(tag: $0) } }
         if channel.inputHasEnded { closeStdin(index) }
     }
 
     /// `attached@tether`: string session, boolean terminal, uint64 offsets of the first bytes of stdout and stderr, uint64 bytes
-    /// before them that were asked for and are not kept.
+    /// before them that were asked for and are not kept, boolean the input that was taken is known, uint64 bytes of it.
     private func tellAttached(_ id: ChannelID, _ attached: Attached) {
         var writer = WireWriter()
         writer.text(attached.session)
         writer.boolean(attached.hasTerminal)
         for number in [attached.stdoutOffset, attached.stderrOffset, attached.stdoutMissed, attached.stderrMissed] { writer.uint64(number) }
+        writer.boolean(attached.stdinTaken != nil)
+        writer.uint64(attached.stdinTaken ?? 0)
         client?.connection.request(id, name: "attached@tether", data: writer.bytes)
     }
 
@@ -67,20 +73,45 @@ extension AttachBridge {
 
     /// A line of ours among the session's output, for people.
     private func say(_ index: Int, _ text: String) {
+        // A VCH passes on whatever it gets as the process's own.
+        if channels[index].dialect == .vic { return log("\(channels[index].session): \(text)") }
         let end = channels[index].terminal != nil ? "\r\n" : "\n"
         let line = Array("tether: \(text)\(end)".utf8)
         channels[index].pending.append(BridgeChannel.Piece(stream: .stderr, data: line[...], standsFor: 0))
     }
 
-    /// Nobody reads the client's input any more: it is dropped, so that a client that writes does not wait for ever.
-    func inputIsOver(_ index: Int) {
-        guard channels[index].phase == .attached, !channels[index].discardsInput, let client else { return }
-        channels[index].discardsInput = true
-        let id = channels[index].id
-        if tellsEndOfWrite && channels[index].dialect == .session { client.connection.request(id, .endOfWrite) }
-        // What was granted for the process may be used up.
-        let missing = BridgeChannel.discardedWindow - channels[index].inputWindow
-        client.connection.grant(id, bytes: missing)
+    /// Nobody reads the client's input now. PID 1 goes on to take it, and drops it: so it is counted, and a client that writes does
+    /// not wait for ever.
+    func inputIsOver(_ index: Int, _ why: StdinEnd) {
+        guard channels[index].phase == .attached else { return }
+        tellEndOfWrite(index)
+        tellInput(index, why)
+    }
+
+    /// The session has another process, which takes input.
+    func inputIsBack(_ index: Int) {
+        guard channels[index].phase == .attached else { return }
+        tellInput(index, nil)
+    }
+
+    private func tellEndOfWrite(_ index: Int) {
+        guard tellsEndOfWrite, channels[index].dialect == .session, !channels[index].inputEndIsTold else { return }
+        channels[index].inputEndIsTold = true
+        client?.connection.request(channels[index].id, .endOfWrite)
+    }
+
+    /// `stdin@tether`: boolean input is taken, string why it is not.
+    private func tellInput(_ index: Int, _ end: StdinEnd?) {
+        guard channels[index].start.isDetailed else { return }
+        var writer = WireWriter()
+        writer.boolean(end == nil)
+        switch end {
+        case nil: writer.text("")
+        case .requested?: writer.text("requested")
+        case .processClosed?: writer.text("process")
+        case .sessionEnded?, .overrun?: writer.text("session")
+        }
+        client?.connection.request(channels[index].id, name: "stdin@tether", data: writer.bytes)
     }
 
     // MARK: Failures
@@ -133,6 +164,7 @@ extension AttachBridge {
     func detached(_ index: Int, _ detachment: Detachment) {
         channels[index].tag = nil
         channels[index].phase = .finishing
+        channels[index].isDetached = true
         let at = "stdout goes on at \(detachment.stdoutOffset), stderr at \(detachment.stderrOffset)"
         switch detachment.reason {
         case .slow: say(index, "detached: the process would have had to wait for this client; \(at)")

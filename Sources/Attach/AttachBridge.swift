@@ -69,8 +69,8 @@ public final class AttachBridge {
 
     /// PID 1's last words: no more is to be had from it.
     public private(set) var closingCause: String?
-    /// The container has ended for good: a client that is still there is not waited for without end.
-    public private(set) var containerHasEnded = false
+    /// Told what happens, a line each.
+    public var log: (String) -> Void = { _ in }
     /// A session of the present client's has ended, and the client was told.
     public internal(set) var hasFinished = false
 
@@ -107,6 +107,9 @@ public final class AttachBridge {
         if controlHead == control.count {
             control.removeAll(keepingCapacity: control.count <= 16_384)
             controlHead = 0
+        } else if controlHead >= 65_536 {
+            control.removeFirst(controlHead)
+            controlHead = 0
         }
     }
 
@@ -133,15 +136,26 @@ public final class AttachBridge {
         channels = []
         client = nil
         globalReplies = OrderedReplies()
+        // Answers that come late are not the next client's, whose numbers begin anew.
+        for index in asked.indices {
+            switch asked[index].what {
+            case .list, .nothing: break
+            case .sessions: asked[index].what = .list
+            case .attach, .exec, .end, .channel, .document: asked[index].what = .nothing
+            }
+        }
     }
 
     func leave(_ channel: BridgeChannel) {
-        guard let tag = channel.tag else { return }
-        if channel.dialect == .vic && channel.phase == .attached {
+        // One that was let go of because it was slow is to go on there, too.
+        if channel.dialect == .vic && channel.wasAttached && channel.result == nil {
             left.removeAll { $0.session == channel.session }
             left.append((channel.session, channel.stdoutSent, channel.stderrSent))
             if left.count > 64 { left.removeFirst() }
         }
+        guard let tag = channel.tag else { return }
+        // PID 1 does not answer what was asked under this tag any more.
+        _ = taken(tag)
         say(.detach(tag: tag))
     }
 
@@ -173,10 +187,10 @@ public final class AttachBridge {
         case .eof: break
         case .stdinCredit(let tag, let count):
             guard let index = index(tag) else { return }
-            if channels[index].discardsInput { return }
             let bytes = channels[index].credited(Int(count))
             if bytes > 0 { client?.connection.grant(channels[index].id, bytes: bytes) }
-        case .stdinClosed(let tag, _): if let index = index(tag) { inputIsOver(index) }
+        case .stdinClosed(let tag, let why): if let index = index(tag) { inputIsOver(index, why) }
+        case .stdinOpened(let tag): if let index = index(tag) { inputIsBack(index) }
         case .detached(let tag, let detachment): if let index = index(tag) { detached(index, detachment) }
         case .exited(let tag, let result): exited(tag, result)
         case .stats(let tag, let document): if let what = taken(tag) { answer(what, withLine(document)) }
@@ -228,6 +242,11 @@ public final class AttachBridge {
 
     private func answer(_ what: Asked, _ document: [UInt8]) {
         guard case .document(let reply) = what, let reply else { return }
+        var document = document
+        if document.count > Documents.maximumSize {
+            let cause = "it has \(document.count) bytes, and \(Documents.maximumSize) are the most"
+            document = Documents.failure(RequestFailure(.failed, operation: "tell", object: "the answer", cause: cause))
+        }
         answerGlobal(reply, GlobalReply(isSuccess: true, data: document))
     }
 
@@ -262,7 +281,9 @@ public final class AttachBridge {
     private func listIsComplete() {
         sessions = arriving
         arriving = []
-        if sessions.first?.state == .ended { containerHasEnded = true }
+        // A name may be given again: what was known of the session that had it is not the next one's.
+        left.removeAll { entry in !sessions.contains { $0.id == entry.session } }
+        seen.removeAll { name in !sessions.contains { $0.id == name } }
         if isVIC, let client, activeIDs != toldIDs {
             toldIDs = activeIDs
             client.connection.globalRequest(name: VICDialect.containerIDs, data: toldIDs, wantsReply: true)

@@ -46,7 +46,7 @@ struct BridgeChannel {
     /// of it waits, and is enough to keep the line busy while PID 1 is told that there is room again.
     static let stdoutWindow: UInt32 = 16 * 1024
     static let stderrWindow: UInt32 = 8 * 1024
-    /// Of a client whose input goes nowhere.
+    /// Of a client whose input was never wanted.
     static let discardedWindow = 32 * 1024
 
     let id: ChannelID
@@ -64,6 +64,8 @@ struct BridgeChannel {
     var stdoutFrom: StreamStart?
     var stderrFrom: StreamStart?
     var wantsStdin = true
+    /// What the client's input is known by when it comes again; 0: nothing.
+    var inputKey: UInt64 = 0
     var replies = OrderedReplies<Bool>()
     /// The answer to the request that asked for the session.
     var startReply: UInt32?
@@ -76,8 +78,14 @@ struct BridgeChannel {
     var inputWindow = 0
     /// Bytes more that it may send, and has not been told of.
     private var inputCredit = 0
-    /// Input is dropped: nobody reads it.
+    /// Input is dropped here: it was never wanted.
     var discardsInput = false
+    /// PID 1 has attached it, whatever came then.
+    var wasAttached = false
+    /// What the client asked for where its key runs another command: goes into the environment whatever its size.
+    var originalCommand: String?
+    /// The client was told that nobody reads its input.
+    var inputEndIsTold = false
     /// The client's input has ended, before there was an attachment to end it in.
     var inputHasEnded = false
     /// A terminal is at the client's end, and none at the process's: line ends are translated.
@@ -86,6 +94,8 @@ struct BridgeChannel {
     var result: SessionResult?
     /// The exit status where there is no result, because the process was not started.
     var failureCode: UInt8?
+    /// The session goes on without the channel.
+    var isDetached = false
     /// Output whose place PID 1 has not been told of.
     var stdoutToGrant = 0
     var stderrToGrant = 0

@@ -4,6 +4,11 @@ import SessionLog
 
 /// The JSON documents of the protocol (docs/attach.md).
 enum Documents {
+    /// The most bytes of one: it goes out in one message of SSH, which has at most 34 000.
+    static let maximumSize = 32_768
+    /// How much of each session's arguments is told where all of them would be too much, in bytes.
+    private static let argumentLimits = [Int.max, 1024, 256, 64, 0]
+
     /// Why a request was not done.
     static func failure(_ failure: RequestFailure) -> [UInt8] {
         var json = JSONWriter()
@@ -20,18 +25,39 @@ enum Documents {
         return json.bytes
     }
 
+    /// The sessions: all of them, with as much of their arguments as there is room for; or, where even that is too much, without those
+    /// that ended first, and how many these are.
     static func sessions(_ sessions: [SessionSummary]) -> [UInt8] {
+        for limit in argumentLimits {
+            let document = list(sessions, arguments: limit)
+            if document.count <= maximumSize { return document }
+        }
+        var kept = sessions
+        var document = list(kept, arguments: 0)
+        while document.count > maximumSize, kept.count > 1 {
+            let excess = (document.count - maximumSize) / (document.count / kept.count) + 1
+            for _ in 0..<min(excess, kept.count - 1) {
+                // The primary session is the first, and stays.
+                kept.remove(at: kept.indices.dropFirst().first { kept[$0].state == .ended } ?? kept.count - 1)
+            }
+            document = list(kept, arguments: 0, omitted: sessions.count - kept.count)
+        }
+        return document
+    }
+
+    private static func list(_ sessions: [SessionSummary], arguments limit: Int, omitted: Int = 0) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.key("sessions")
         json.beginArray()
-        for session in sessions { write(session, &json) }
+        for session in sessions { write(session, arguments: limit, &json) }
         json.endArray()
+        if omitted > 0 { json.member("omitted", Int64(omitted)) }
         json.endObject()
         return json.bytes
     }
 
-    private static func write(_ session: SessionSummary, _ json: inout JSONWriter) {
+    private static func write(_ session: SessionSummary, arguments limit: Int, _ json: inout JSONWriter) {
         json.beginObject()
         json.member("id", session.id)
         json.member("kind", session.kind == .primary ? "primary" : "exec")
@@ -53,8 +79,15 @@ enum Documents {
         }
         json.key("args")
         json.beginArray()
-        for argument in session.args { json.string(argument) }
+        var room = limit
+        for argument in session.args {
+            let size = argument.utf8.count
+            if size > room { break }
+            room -= size
+            json.string(argument)
+        }
         json.endArray()
+        if limit - room < session.args.reduce(0, { $0 + $1.utf8.count }) { json.member("argsAreCut", true) }
         json.endObject()
     }
 

@@ -45,12 +45,17 @@ public final class LineServer {
     private var isTold = false
     /// Since when nothing is left for the client, when the server departs.
     private var settled: Int64?
+    /// Bytes that the line has taken, and how many it were when that was last looked at.
+    private var taken: UInt64 = 0
+    private var takenBefore: UInt64?
+    /// When something last moved on the line, when the server departs.
+    private var lastMovement: Int64 = 0
 
     /// Connections that began, by handshake or banner, and how many of them were cut off by the next.
     public private(set) var connections: UInt64 = 0
     public private(set) var restarts: UInt64 = 0
 
-    /// How long a client may be silent that keeps the VM from going off.
+    /// How long nothing may move towards a client that keeps the VM from going off.
     static let patience: Int64 = 5_000_000_000
     /// How long a client may take to end the connection when its last session has ended.
     static let courtesy: Int64 = 1_000_000_000
@@ -73,6 +78,7 @@ public final class LineServer {
     /// Takes what came from the line.
     public func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) {
         if bytes.isEmpty { return }
+        let silence = now &- lastArrival
         lastArrival = now
         switch state {
         case .waiting(var responder):
@@ -80,8 +86,10 @@ public final class LineServer {
             state = .waiting(responder)
             take(decision, now)
         case .connected(let server):
-            // Whoever synchronised says its banner at once. What comes much later is another client's, which has not seen ours.
-            if server.peerSoftware.isEmpty, now &- began >= LineServer.bannerTime { return begin(Array(bytes), now) }
+            // Whoever synchronised says its banner at once. One that comes much later is another client's, which has not seen ours.
+            if server.peerSoftware.isEmpty, now &- began >= LineServer.bannerTime, silence >= LineServer.bannerTime {
+                detector.bannerIsOverdue()
+            }
             if let restart = detector.receive(bytes, now: now) { return restarted(restart, now) }
             server.receive(bytes, now: now)
             takeEvents(server)
@@ -101,10 +109,11 @@ public final class LineServer {
         case .reply(let reply):
             // Last words to a client that is gone would be noise to this one.
             departing = nil
-            answers += reply
+            // A client that asks again has no use for the answer to what it asked before.
+            answers = reply
         case .synchronised(let reply, let rest):
             departing = nil
-            answers += reply
+            answers = reply
             begin(rest, now)
         case .banner(let bytes):
             departing = nil
@@ -143,7 +152,7 @@ public final class LineServer {
         while let event = server.nextEvent() {
             switch event {
             case .authenticated(let login):
-                let isVIC = login.user == VICDialect.user && login.key == nil
+                let isVIC = login.user == VICDialect.user && login.key == nil && configuration.server.authentication.openUser == login.user
                 let key = login.key.map { ", key " + $0.key.fingerprint } ?? ""
                 configuration.log("\(login.user) logged in by \(login.method)\(key) from \(server.peerSoftware)")
                 bridge.begin(server, isVIC: isVIC, software: server.peerSoftware)
@@ -179,11 +188,15 @@ public final class LineServer {
     /// Gives the next bytes for the line; `body` says how many of them it has taken.
     public func withOutput(_ body: (UnsafeRawBufferPointer) -> Int) {
         if !answers.isEmpty {
-            let taken = answers.withUnsafeBytes { body($0) }
-            answers.removeFirst(max(0, min(taken, answers.count)))
+            let count = answers.withUnsafeBytes { body($0) }
+            answers.removeFirst(max(0, min(count, answers.count)))
             return
         }
-        speaking?.withOutput(body)
+        speaking?.withOutput { bytes in
+            let count = body(bytes)
+            taken &+= UInt64(max(0, count))
+            return count
+        }
         if departing?.pendingOutput == 0 { departing = nil }
     }
 
@@ -193,18 +206,16 @@ public final class LineServer {
         var next: Int64 = .max
         if case .connected(let server) = state {
             next = min(server.nextDeadline ?? .max, detector.nextDeadline ?? .max)
-            if bridge.containerHasEnded { next = min(next, lastArrival &+ LineServer.patience) }
         }
         return next == .max ? nil : next
     }
 
     public func tick(now: Int64) {
         guard case .connected(let server) = state else { return }
+        // While nobody reads the line, its silence says nothing.
+        if bridge.isCongested { detector.lineWasNotRead(now: now) }
         if let restart = detector.tick(now: now) { return restarted(restart, now) }
         server.tick(now: now)
-        if bridge.containerHasEnded && now &- lastArrival >= LineServer.patience {
-            server.disconnect(SSHError(.byApplication, "wait", "for the client", "the container has ended, and it says nothing"))
-        }
         takeEvents(server)
     }
 
@@ -215,7 +226,14 @@ public final class LineServer {
         if case .connected(let server) = state, !isTold {
             if bridge.isServing || server.pendingOutput > 0 {
                 settled = nil
-                return false
+                if taken != takenBefore { lastMovement = now }
+                takenBefore = taken
+                if now &- max(lastMovement, lastArrival) < LineServer.patience { return false }
+                // It takes nothing any more: what is left is nobody's.
+                isTold = true
+                server.disconnect(SSHError(.byApplication, "wait", "for the client", "the VM goes off, and it takes nothing"))
+                takeEvents(server)
+                return true
             }
             let since = settled ?? now
             settled = since

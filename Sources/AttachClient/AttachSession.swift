@@ -11,34 +11,40 @@ import SSH
 public final class AttachSession {
     private static let window: UInt32 = 256 * 1024
 
-    private enum Phase { case opening, asked, attached }
+    enum Phase { case opening, asked, attached }
 
     private let target: AttachTarget
-    private var options: AttachOptions
+    var options: AttachOptions
     private var stdout: OutputWriter
     private var stderr: OutputWriter
 
     // Of the connection.
-    private var channel: ChannelID?
-    private var phase = Phase.opening
+    var channel: ChannelID?
+    var phase = Phase.opening
     private var toGrant = 0
     private var failure: AttachError?
-    private var wantsInput: Bool
+    var wantsInput: Bool
 
     // Of the session, whatever the connection.
-    private var session = ""
+    var session = ""
     private var hasTerminal = false
     private var stdoutOffset: UInt64?
     private var stderrOffset: UInt64?
     private var isStarted = false
     private var exitCode: Int32?
     private var totals: (stdout: UInt64, stderr: UInt64)?
-    /// Input that was read and not sent.
-    private var input: [UInt8] = []
-    private var inputHasEnded = false
-    private var inputEndIsSent = false
-    private var inputSent: UInt64 = 0
-    private var outcome: AttachOutcome?
+    var input = ResumableInput()
+    /// By this the guest knows our input when we come again.
+    private let inputKey = UInt64.random(in: 1...UInt64.max)
+    var inputHasEnded = false
+    var inputEndIsSent = false
+    /// The session takes no input now.
+    var inputIsClosed = false
+    /// The end of ours has reached a process: it is not for another one that is started later.
+    var inputEndIsTaken = false
+    /// Not all input has reached the guest, or not surely.
+    var inputIsIncomplete = false
+    var outcome: AttachOutcome?
     private var pendingSignals: [Int32] = []
 
     public init(_ target: AttachTarget, _ options: AttachOptions) {
@@ -59,8 +65,7 @@ public final class AttachSession {
         while true {
             do throws(AttachError) {
                 let outcome = try serve { downSince = nil }
-                try flushOutput()
-                return outcome
+                return try flushOutput() ?? outcome
             } catch {
                 options.terminal?.restore()
                 let isWorthIt = options.triesFirst || isStarted || mayHaveStarted
@@ -91,6 +96,7 @@ public final class AttachSession {
             if let outcome {
                 // What was typed before the detach keys is the process's.
                 moveInput(connection)
+                if !input.isEmpty { options.log("\(input.pending.count) bytes of input were not sent") }
                 return outcome
             }
             if connection.isAuthenticated, channel == nil {
@@ -129,6 +135,7 @@ public final class AttachSession {
             writer.string(process)
             writer.boolean(wantsInput)
             writer.text(session)
+            writer.uint64(inputKey)
             self.session = session
         case .exec(_, let session):
             writeAttach(&writer, session, "oldest", "oldest")
@@ -145,6 +152,7 @@ public final class AttachSession {
         writer.text(stdoutOffset.map { "\($0)" } ?? stdoutFrom)
         writer.text(stderrOffset.map { "\($0)" } ?? stderrFrom)
         writer.boolean(wantsInput)
+        writer.uint64(inputKey)
     }
 
     private func refused(_ id: ChannelID, _ connection: AttachConnection) throws(AttachError) {
@@ -171,16 +179,20 @@ public final class AttachSession {
         case "failed@tether":
             var reader = WireReader(data)
             failure = AttachClient.failure(in: reader.string())
+        case "stdin@tether":
+            var reader = WireReader(data)
+            inputIsOpen(reader.boolean(), reader.text())
         case "exited@tether":
             var reader = WireReader(data)
             readExit(reader.string())
         default:
             switch SessionRequest(name: name, data: data) {
-            case .exitStatus(let status)?: exitCode = Int32(clamping: status)
+            // A number that no process ends with is none: what is left of it could be 0.
+            case .exitStatus(let status)?: exitCode = status < 256 ? Int32(status) : 125
             case .exitSignal(let name, _, let message)?:
                 let plain = name.hasSuffix("@tether") ? String(name.dropLast(7)) : name
                 exitCode = 128 + (Signal(name: plain)?.rawValue ?? 0)
-                if !message.isEmpty { options.log("the process was killed: \(message)") }
+                if !message.isEmpty { options.log("the process was killed: \(message.printable)") }
             default: break
             }
         }
@@ -191,17 +203,20 @@ public final class AttachSession {
         let id = reader.text()
         let terminal = reader.boolean()
         let offsets = (0..<4).map { _ in reader.uint64() }
+        let isInputCounted = reader.boolean()
+        let inputTaken = reader.uint64()
         guard reader.isComplete else { throw .violation("attached@tether has another form") }
-        session = id
+        session = id.printable
         hasTerminal = terminal
         (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
         for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
             options.log("\(lost) bytes of \(name) are lost: the guest does not keep them any more")
         }
-        if isStarted, inputSent > 0, !terminal, wantsInput { options.log("input that was on its way when the line dropped may be lost") }
+        if wantsInput { try resumeInput(isInputCounted ? inputTaken : nil) }
         isStarted = true
         phase = .attached
         inputEndIsSent = false
+        inputIsClosed = false
         if let channel, terminal, let local = options.terminal {
             local.makeRaw()
             if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
@@ -217,7 +232,7 @@ public final class AttachSession {
 
     private func readExit(_ document: [UInt8]) {
         guard let exit = try? JSONDecoder().decode(Exit.self, from: Data(document)) else { return }
-        exitCode = exit.exitCode
+        exitCode = (0..<256).contains(exit.exitCode) ? exit.exitCode : 125
         if let stdout = exit.stdout?.bytes, let stderr = exit.stderr?.bytes { totals = (stdout, stderr) }
     }
 
@@ -234,6 +249,10 @@ public final class AttachSession {
         if let totals, followsAll, let stdoutOffset, let stderrOffset, totals != (stdoutOffset, stderrOffset) {
             options.log("the process wrote \(totals.stdout) and \(totals.stderr) bytes, and \(stdoutOffset) and \(stderrOffset) arrived")
             throw .refused(operation: "attach", object: session, cause: "the output is not complete", code: "", exitCode: 125)
+        }
+        // A person at a terminal has read it, and seen what became of it.
+        if inputIsIncomplete, isatty(options.stdin) == 0 {
+            throw .refused(operation: "attach", object: session, cause: "not all input may have reached it", code: "", exitCode: 125)
         }
         outcome = .exited(exitCode)
     }
@@ -269,59 +288,25 @@ public final class AttachSession {
     }
 
     /// Writes what is left, however long its reader takes.
-    private func flushOutput() throws(AttachError) {
+    /// - Returns: how it ended where a signal came first.
+    private func flushOutput() throws(AttachError) -> AttachOutcome? {
         while true {
             try system { () throws(SyscallError) in
                 try stdout.flush()
                 try stderr.flush()
             }
-            if stdout.isEmpty, stderr.isEmpty { return }
+            if stdout.isEmpty, stderr.isEmpty { return nil }
             var watched = [
                 pollfd(fd: stdout.isEmpty ? -1 : stdout.descriptor, events: Int16(POLLOUT), revents: 0),
                 pollfd(fd: stderr.isEmpty ? -1 : stderr.descriptor, events: Int16(POLLOUT), revents: 0),
+                pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0),
             ]
-            poll(&watched, 2, 1000)
-        }
-    }
-
-    // MARK: Input
-
-    private var readsInput: Bool { wantsInput && phase == .attached && !inputHasEnded && input.count < 32 * 1024 }
-
-    private func moveInput(_ connection: AttachConnection) {
-        guard phase == .attached, let channel else { return }
-        if !input.isEmpty {
-            let taken = connection.client.connection.send(data: input[...], on: channel)
-            inputSent &+= UInt64(taken)
-            input.removeFirst(taken)
-        }
-        if inputHasEnded, input.isEmpty, !inputEndIsSent {
-            inputEndIsSent = true
-            connection.client.connection.sendEOF(channel)
-        }
-    }
-
-    private func readInput() throws(AttachError) {
-        var buffer = [UInt8](repeating: 0, count: 32 * 1024)
-        let number = options.stdin
-        let count: Int
-        do throws(SyscallError) {
-            count = try attempt("read", "standard input") { read(number, &buffer, buffer.count) }
-        } catch {
-            if error.errno == .wouldBlock { return }
-            // A terminal that is gone, or in whose background we are.
-            if error.errno != .ioError { throw AttachError(error) }
-            inputHasEnded = true
-            return
-        }
-        if count == 0 {
-            inputHasEnded = true
-        } else if options.terminal?.isRaw == true {
-            let (typed, isDetached) = options.detachKeys.filter(buffer[..<count])
-            input += typed
-            if isDetached { outcome = .detached }
-        } else {
-            input += buffer[..<count]
+            poll(&watched, 3, 1000)
+            closeOutputs(watched[0], watched[1])
+            // There is no process any more to pass them on to.
+            if watched[2].revents != 0 { readSignals() }
+            pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
+            if !pendingSignals.isEmpty { return try interruptedOutcome() }
         }
     }
 
@@ -337,9 +322,16 @@ public final class AttachSession {
         try connection.turn(&others)
         if others[0].revents != 0 { try readInput() }
         if others[1].revents != 0 { readSignals() }
-        if Int32(others[2].revents) & (POLLERR | POLLNVAL) != 0 { stdout.close() }
+        closeOutputs(others[2], others[3])
         for number in pendingSignals { try pass(number, connection) }
         pendingSignals = []
+    }
+
+    /// Takes note of readers that are gone: a pipe says POLLERR, a socket POLLHUP.
+    private func closeOutputs(_ stdout: pollfd, _ stderr: pollfd) {
+        let bad = POLLHUP | POLLERR | POLLNVAL
+        if Int32(stdout.revents) & bad != 0 { self.stdout.close() }
+        if Int32(stderr.revents) & bad != 0 { self.stderr.close() }
     }
 
     private func readSignals() {

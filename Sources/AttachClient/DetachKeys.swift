@@ -34,22 +34,13 @@ public struct DetachKeys: Equatable, Sendable {
         if keys.isEmpty { return (Array(typed), false) }
         var input: [UInt8] = []
         for byte in typed {
-            if byte == keys[matched] {
-                matched += 1
-                if matched == keys.count {
-                    matched = 0
-                    return (input, true)
-                }
-                continue
-            }
-            // What was held back is for the process; the byte itself may begin the keys anew.
-            input += keys[..<matched]
-            matched = 0
-            if byte == keys[0] {
-                matched = 1
-                if keys.count == 1 { return (input, true) }
-            } else {
-                input.append(byte)
+            // What was held back and cannot begin the keys any more is for the process.
+            var held = Array(keys[..<matched]) + [byte]
+            while !keys.starts(with: held) { input.append(held.removeFirst()) }
+            matched = held.count
+            if matched == keys.count {
+                matched = 0
+                return (input, true)
             }
         }
         return (input, false)

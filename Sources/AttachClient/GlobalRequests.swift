@@ -53,7 +53,8 @@ public enum AttachClient {
     ) throws(AttachError) -> [UInt8] {
         guard let connection = try AttachConnection(target, isOver: isOver) else { throw .interrupted(2) }
         defer { connection.close() }
-        let deadline = Deadline.after(milliseconds: milliseconds)
+        // On the connection's clock, which stands still while a person is asked.
+        let deadline = connection.now &+ milliseconds &* 1_000_000
         var isSent = false
         while true {
             while let event = try connection.nextEvent() {
@@ -68,12 +69,12 @@ public enum AttachClient {
             }
             if connection.isAuthenticated, !isSent {
                 isSent = true
-                connection.client.connection.globalRequest(name: request.name, data: request.data, wantsReply: true)
+                connection.request(request.name, request.data)
             }
-            if deadline.hasPassed { throw .timedOut("the answer to \(request.name)") }
+            if connection.now >= deadline { throw .timedOut("the answer to \(request.name)") }
             if isOver() { throw .interrupted(2) }
             var none: [pollfd] = []
-            try connection.turn(&none, until: min(deadline.nanoseconds, Clock.monotonic() &+ 200_000_000))
+            try connection.turn(&none, until: Clock.monotonic() &+ 200_000_000)
         }
     }
 
@@ -92,6 +93,7 @@ public enum AttachClient {
     static func failure(in document: [UInt8]) -> AttachError? {
         guard let error = (try? JSONDecoder().decode(Document.self, from: Data(document)))?.error else { return nil }
         return .refused(
-            operation: error.operation, object: error.object, cause: error.cause, code: error.code ?? "", exitCode: error.exitCode ?? 0)
+            operation: error.operation.printable, object: error.object.printable, cause: error.cause.printable,
+            code: (error.code ?? "").printable, exitCode: error.exitCode ?? 0)
     }
 }

@@ -1,4 +1,6 @@
+import CLinux
 import Foundation
+import Linux
 public import SSH
 
 /// Which host keys are taken for a VM's.
@@ -11,6 +13,17 @@ public enum HostKeyPolicy {
     /// known is refused.
     case knownHosts(KnownHosts, name: String, unknown: (PublicKey) -> Bool)
 
+    /// The types of the keys that are expected, which the guest is asked for before others.
+    var expectedAlgorithms: [String] {
+        let keys: [PublicKey]
+        switch self {
+        case .pinned(let pinned, _): keys = pinned
+        case .verified: keys = []
+        case .knownHosts(let file, let name, _): keys = (try? file.keys(of: name)) ?? []
+        }
+        return keys.flatMap { $0.signatureAlgorithms }.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+    }
+
     /// - Returns: nil when the key is taken, else why not.
     func objection(to key: PublicKey) -> String? {
         switch self {
@@ -22,8 +35,10 @@ public enum HostKeyPolicy {
             do throws(AttachError) {
                 let known = try file.keys(of: name)
                 if known.contains(key) { return nil }
-                if let other = known.first(where: { $0.algorithm == key.algorithm }) {
-                    return "the host key of \(name) has changed: it is \(key.fingerprint) and was \(other.fingerprint). "
+                // Of another type, too: a guest keeps the keys that it has, and the known ones are asked for first.
+                if let other = known.first {
+                    return "the host key of \(name) has changed: it is \(key.fingerprint) (\(key.algorithm)) and was "
+                        + "\(other.fingerprint) (\(other.algorithm)). "
                         + "If the VM was started with new keys, remove the old one from \(file.path); if not, someone else answers"
                 }
                 guard unknown(key) else { return "the host key \(key.fingerprint) of \(name) is not known" }
@@ -73,15 +88,17 @@ public struct KnownHosts: Sendable {
             let directory = URL(fileURLWithPath: path).deletingLastPathComponent()
             try FileManager.default.createDirectory(
                 at: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            if !FileManager.default.fileExists(atPath: path) {
-                guard FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600]) else {
-                    throw CocoaError(.fileWriteUnknown)
-                }
-            }
-            let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-            defer { try? file.close() }
-            try file.seekToEnd()
-            try file.write(contentsOf: Data("\(Self.encoded(name)) \(key.line)\n".utf8))
-        } catch { throw .local(operation: "write", object: path, cause: error.localizedDescription) }
+        } catch { throw .local(operation: "make the directory of", object: path, cause: error.localizedDescription) }
+        try system { () throws(SyscallError) in
+            // Appended in one piece: other clients may learn keys at the same time.
+            let file = try FileDescriptor.open(path, O_RDWR | O_APPEND | O_CREAT, mode: 0o600)
+            let number = file.rawValue
+            var last = UInt8(ascii: "\n")
+            let size = try attempt("lseek", path) { lseek(number, 0, Int32(SEEK_END)) }
+            if size > 0 { try attempt("read", path) { pread(number, &last, 1, size - 1) } }
+            let line = (last == UInt8(ascii: "\n") ? "" : "\n") + "\(Self.encoded(name)) \(key.line)\n"
+            let bytes = Array(line.utf8)
+            try attempt("write", path) { write(number, bytes, bytes.count) }
+        }
     }
 }

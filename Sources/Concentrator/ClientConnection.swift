@@ -35,14 +35,17 @@ final class ClientConnection: EventHandler {
 
     func ready(role: Int32, _ event: Epoll.Event) {
         if event.isWritable, !stream.flush() { return end() }
-        if event.isReadable || event.isClosedOrFailed {
+        if line.map({ !$0.hasRoom }) ?? false {
+            // What the client has to say waits for the VM; that it is gone does not.
+            if event.isClosedOrFailed { return end() }
+        } else if event.isReadable || event.isClosedOrFailed {
             guard let bytes = stream.read() else { return end() }
             take(bytes)
         }
         if stream.isClosed { return }
         if isEnding, stream.pending == 0 { return end() }
         update()
-        line?.connection.update()
+        line?.updateConnections()
     }
 
     private func take(_ bytes: [UInt8]) {
@@ -76,6 +79,8 @@ final class ClientConnection: EventHandler {
             let addresses = lines.prefix(8).map { $0.connection.address }.joined(separator: ", ")
             return refuse("\(lines.count) lines have this name; take one by its address: \(addresses)")
         }
+        // While the VM does not read, its client is not watched: whether it is still there is asked for now.
+        if let other = line.borrower, other.stream.isPeerGone { other.end() }
         if line.borrower != nil { return refuse("another client has the line") }
         self.line = line
         stream.send(Array((ConcentratorProtocol.granted + "\n").utf8))
@@ -84,9 +89,11 @@ final class ClientConnection: EventHandler {
         if !rest.isEmpty { line.send(rest) }
     }
 
-    private func refuse(_ why: String) {
+    /// Says why nothing is to be had here, and ends.
+    func refuse(_ why: String) {
         stream.send(Array((ConcentratorProtocol.refused + why + "\n").utf8))
         isEnding = true
+        update()
     }
 
     /// The line is gone. What came from it is still delivered.

@@ -13,7 +13,7 @@ public final class Concentrator {
     private let loop: EventLoop
     private let machineListener: Listener
     private let clientListener: Listener
-    private let socketPath: String
+    private let socketFile: SocketFile?
     /// The TCP port on which VMs are waited for.
     public let port: UInt16
 
@@ -35,18 +35,16 @@ public final class Concentrator {
     public init(host: String?, port: UInt16, socket: String, maximumLines: Int = 16_384, log: Logger) throws(EndpointError) {
         self.log = log
         self.maximumLines = maximumLines
-        socketPath = socket
         Concentrator.raiseDescriptorLimit()
         do throws(SyscallError) {
             loop = try EventLoop()
-            clientListener = Listener(try Sockets.listen(path: socket), loop)
+            clientListener = Listener(try Sockets.listen(path: socket), loop, "clients", log)
+            socketFile = SocketFile(socket)
         } catch { throw EndpointError(error.operation, error.object, error.errno.description) }
         let listener = try Sockets.listen(host: host, port: port)
         self.port = Sockets.port(of: listener) ?? port
-        machineListener = Listener(listener, loop)
+        machineListener = Listener(listener, loop, "VMs", log)
     }
-
-    deinit { unlink(socketPath) }
 
     private static func raiseDescriptorLimit() {
         var limit = rlimit()
@@ -68,6 +66,7 @@ public final class Concentrator {
             machineListener.stop()
             clientListener.stop()
             if let watch { loop.unwatch(watch) }
+            socketFile?.remove()
         }
         do throws(SyscallError) {
             while !stopper.isStopped {
@@ -93,6 +92,9 @@ public final class Concentrator {
 
     private func admit(machine number: Int32, _ address: String) {
         let descriptor = FileDescriptor(owning: number)
+        if lines.count >= maximumLines, let stranger = lines.first(where: { $0.isStranger(now: Clock.realtime()) }) {
+            finish(stranger, "sent away: it has not said who it is")
+        }
         if lines.count >= maximumLines {
             log.warning("\(address): sent away, \(maximumLines) lines are here already")
             return
@@ -105,8 +107,9 @@ public final class Concentrator {
 
     private func admit(client number: Int32) {
         let descriptor = FileDescriptor(owning: number)
-        if clients.count >= Self.maximumClients { return }
-        clients.append(ClientConnection(Stream(descriptor, loop), self))
+        let client = ClientConnection(Stream(descriptor, loop), self)
+        clients.append(client)
+        if clients.count > Self.maximumClients { client.refuse("\(Self.maximumClients) clients are here already") }
     }
 
     func forget(_ client: ClientConnection) { clients.removeAll { $0 === client } }
@@ -241,9 +244,15 @@ final class Listener: EventHandler {
     /// When it goes on, while it pauses.
     private(set) var retry: Int64?
 
-    init(_ descriptor: consuming FileDescriptor, _ loop: EventLoop) {
+    /// Who is waited for, for messages.
+    private let who: String
+    private let log: Logger
+
+    init(_ descriptor: consuming FileDescriptor, _ loop: EventLoop, _ who: String, _ log: Logger) {
         self.descriptor = descriptor
         self.loop = loop
+        self.who = who
+        self.log = log
     }
 
     func start(_ admit: @escaping (Int32, String) -> Void) {
@@ -270,6 +279,7 @@ final class Listener: EventHandler {
                 guard let (number, peer) = try Sockets.accept(descriptor) else { return }
                 admit?(number, peer)
             } catch {
+                log.warning("\(who) wait for a second: \(error)")
                 if let watch { loop.unwatch(watch) }
                 watch = nil
                 retry = Clock.monotonic() &+ 1_000_000_000

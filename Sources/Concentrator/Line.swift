@@ -46,6 +46,14 @@ final class Line {
         uuid.utf8.filter { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: " ") }.map { $0 | 0x20 }
     }
 
+    /// How long a connection may take to say who it is, in milliseconds, where there is no room for others.
+    private static let introduction: Int64 = 30_000
+
+    /// Whether it could have said who it is, and has not.
+    func isStranger(now: Int64) -> Bool {
+        uuid.isEmpty && name.isEmpty && uri.isEmpty && borrower == nil && now / 1_000_000 - since >= Self.introduction
+    }
+
     /// What it is called in messages.
     var title: String { name.isEmpty ? (uuid.isEmpty ? connection.address : uuid) : name }
 
@@ -56,6 +64,11 @@ final class Line {
 
     func free() {
         borrower = nil
+        updateConnections()
+    }
+
+    /// There may be room for what the VM says, by the connection that it has and the one that it moves to.
+    func updateConnections() {
         connection.update()
         move?.peer?.update()
     }

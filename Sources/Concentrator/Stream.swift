@@ -68,6 +68,12 @@ final class Stream {
         }
     }
 
+    /// Whether the other end is gone, also where this stream is not watched.
+    var isPeerGone: Bool {
+        var watched = pollfd(fd: descriptor.rawValue, events: 0, revents: 0)
+        return isClosed || poll(&watched, 1, 0) > 0 && Int32(watched.revents) & (POLLHUP | POLLERR | POLLNVAL) != 0
+    }
+
     /// Ends the connection. The descriptor itself closes with this object.
     func close() {
         if isClosed { return }

@@ -55,6 +55,7 @@ extension ClientMessage {
                 $0.put(request.stdoutWindow)
                 $0.put(request.stderrWindow)
                 $0.put(request.wantsStdin)
+                $0.put(request.inputKey)
             }
         case .exec(let tag, let request):
             if request.process.count > ControlProtocol.maximumDocument { return false }
@@ -64,6 +65,8 @@ extension ClientMessage {
                 $0.put(request.stdoutWindow)
                 $0.put(request.stderrWindow)
                 $0.put(request.wantsStdin)
+                $0.put(request.endsInputWithClient)
+                $0.put(request.inputKey)
                 $0.append(contentsOf: request.process)
             }
         case .window(let tag, let stream, let count):
@@ -103,7 +106,7 @@ extension ClientMessage {
         case .stats(let tag): ClientMessage.put(.stats, tag, into: &bytes)
         case .subscribe(let tag): ClientMessage.put(.subscribe, tag, into: &bytes)
         case .ping(let tag): ClientMessage.put(.ping, tag, into: &bytes)
-        case .release(let tag): ClientMessage.put(.release, tag, into: &bytes)
+        case .release(let tag, let session): ClientMessage.put(.release, tag, session, into: &bytes)
         case .announce(let tag, let keys):
             bytes.frame(Kind.announce.rawValue) {
                 $0.put(tag)
@@ -176,7 +179,7 @@ extension ClientMessage {
         case .stats: return .stats(tag: tag)
         case .subscribe: return .subscribe(tag: tag)
         case .ping: return .ping(tag: tag)
-        case .release: return .release(tag: tag)
+        case .release: return .release(tag: tag, session: body.text(ControlProtocol.maximumName))
         case .announce:
             let count = body.u8()
             if count > UInt8(clamping: ControlProtocol.maximumHostKeys) { body.fail() }
@@ -198,6 +201,7 @@ extension AttachRequest {
         stdoutWindow = body.u32()
         stderrWindow = body.u32()
         wantsStdin = body.flag()
+        inputKey = body.u64()
     }
 }
 
@@ -207,6 +211,8 @@ extension ExecRequest {
         stdoutWindow = body.u32()
         stderrWindow = body.u32()
         wantsStdin = body.flag()
+        endsInputWithClient = body.flag()
+        inputKey = body.u64()
         process = body.rest(ControlProtocol.maximumDocument)
     }
 }

@@ -22,10 +22,13 @@ public struct AttachRequest: Sendable, Equatable {
     public var stdoutWindow: UInt32
     public var stderrWindow: UInt32
     public var wantsStdin: Bool
+    /// What the client's input is known by when it comes again (``Attached/stdinTaken``): a number that it drew; 0 for one that does
+    /// not come again.
+    public var inputKey: UInt64
 
     public init(
         session: String = "", stdout: StreamStart = .live, stderr: StreamStart = .live, stdoutWindow: UInt32 = 65_536,
-        stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false
+        stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false, inputKey: UInt64 = 0
     ) {
         self.session = session
         self.stdout = stdout
@@ -33,6 +36,7 @@ public struct AttachRequest: Sendable, Equatable {
         self.stdoutWindow = stdoutWindow
         self.stderrWindow = stderrWindow
         self.wantsStdin = wantsStdin
+        self.inputKey = inputKey
     }
 }
 
@@ -47,15 +51,22 @@ public struct ExecRequest: Sendable, Equatable {
     public var stderrWindow: UInt32
     /// Whether the process gets a standard input from this client; if not, it is /dev/null.
     public var wantsStdin: Bool
+    /// The process's input ends when the first client goes that could write to it; if not, only when a client ends it.
+    public var endsInputWithClient: Bool
+    /// As in ``AttachRequest``.
+    public var inputKey: UInt64
 
     public init(
-        session: String = "", process: [UInt8], stdoutWindow: UInt32 = 65_536, stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false
+        session: String = "", process: [UInt8], stdoutWindow: UInt32 = 65_536, stderrWindow: UInt32 = 65_536, wantsStdin: Bool = false,
+        endsInputWithClient: Bool = true, inputKey: UInt64 = 0
     ) {
         self.session = session
         self.process = process
         self.stdoutWindow = stdoutWindow
         self.stderrWindow = stderrWindow
         self.wantsStdin = wantsStdin
+        self.endsInputWithClient = endsInputWithClient
+        self.inputKey = inputKey
     }
 }
 
@@ -117,9 +128,9 @@ public enum ClientMessage: ControlMessage, Equatable {
     /// Answered with `pong`.
     case ping(tag: UInt32)
 
-    /// Starts the container process, where that waits for a client (`attach.wait`). Answered with `done`, also where it has been
-    /// started before.
-    case release(tag: UInt32)
+    /// Starts the session's process, where that waits for a client: the container's own by `attach.wait`, an exec of VIC's by
+    /// `runblock`. Answered with `done`, also where it has been started before.
+    case release(tag: UInt32, session: String = "")
     /// The attach server's host keys, for PID 1 to publish. From the attach server alone, once. Answered with `done`.
     case announce(tag: UInt32, [HostKey])
 
@@ -136,7 +147,7 @@ public enum ClientMessage: ControlMessage, Equatable {
         case .list(let tag), .attach(let tag, _), .exec(let tag, _), .window(let tag, _, _), .detach(let tag), .stdin(let tag, _),
             .closeStdin(let tag), .resize(let tag, _, _, _), .signal(let tag, _, _), .wait(let tag, _), .forget(let tag, _),
             .stop(let tag, _, _), .reload(let tag), .pause(let tag), .resume(let tag), .stats(let tag), .subscribe(let tag),
-            .ping(let tag), .release(let tag), .announce(let tag, _):
+            .ping(let tag), .release(let tag, _), .announce(let tag, _):
             return tag
         }
     }

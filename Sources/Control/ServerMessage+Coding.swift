@@ -43,6 +43,7 @@ extension ServerMessage {
                 $0.put(tag)
                 $0.put(why.rawValue)
             }
+        case .stdinOpened(let tag): bytes.frame(Kind.stdinOpened.rawValue) { $0.put(tag) }
         case .detached(let tag, let detachment):
             bytes.frame(Kind.detached.rawValue) {
                 $0.put(tag)
@@ -118,6 +119,7 @@ extension ServerMessage {
         case .eof: return .eof(tag: tag, LogStream(&body))
         case .stdinCredit: return .stdinCredit(tag: tag, bytes: body.u32())
         case .stdinClosed: return .stdinClosed(tag: tag, StdinEnd(rawValue: body.u8()) ?? body.bad(.requested))
+        case .stdinOpened: return .stdinOpened(tag: tag)
         case .detached:
             let reason = Detachment.Reason(rawValue: body.u8()) ?? body.bad(.requested)
             let stdout = body.u64()

@@ -145,12 +145,16 @@ public struct Attached: Sendable, Equatable {
     /// How many bytes before it were asked for and are no longer kept.
     public var stdoutMissed: UInt64
     public var stderrMissed: UInt64
-    /// How many bytes of input the client may send; 0 for an attachment without input.
+    /// How many bytes of input the client may send; 0 for an attachment without input, or where others' input still waits for the
+    /// process.
     public var stdinCredit: UInt32
+    /// How many bytes of input were taken from the client by its key, over all its attachments. nil where it gave none, or where the
+    /// key is not known any more: then they are counted from here.
+    public var stdinTaken: UInt64?
 
     public init(
         session: String, hasTerminal: Bool = false, stdoutOffset: UInt64 = 0, stderrOffset: UInt64 = 0, stdoutMissed: UInt64 = 0,
-        stderrMissed: UInt64 = 0, stdinCredit: UInt32 = 0
+        stderrMissed: UInt64 = 0, stdinCredit: UInt32 = 0, stdinTaken: UInt64? = nil
     ) {
         self.session = session
         self.hasTerminal = hasTerminal
@@ -159,6 +163,7 @@ public struct Attached: Sendable, Equatable {
         self.stdoutMissed = stdoutMissed
         self.stderrMissed = stderrMissed
         self.stdinCredit = stdinCredit
+        self.stdinTaken = stdinTaken
     }
 }
 
@@ -279,6 +284,8 @@ public enum ServerMessage: ControlMessage, Equatable {
     case stdinCredit(tag: UInt32, bytes: UInt32)
     /// No more input is taken.
     case stdinClosed(tag: UInt32, StdinEnd)
+    /// Input is taken again: the session's process was started anew.
+    case stdinOpened(tag: UInt32)
     /// The attachment is over, but not the session.
     case detached(tag: UInt32, Detachment)
     /// The session has ended; of an attachment the last message, after all output.
@@ -293,7 +300,7 @@ public enum ServerMessage: ControlMessage, Equatable {
     /// The types' numbers on the wire.
     enum Kind: UInt8 {
         case hello = 128, done, failed, session, attached, output, eof, stdinCredit, stdinClosed, detached, exited, stats, event, pong
-        case closing
+        case closing, stdinOpened
     }
 
     /// The tag that it answers; nil where it answers none.
@@ -301,8 +308,8 @@ public enum ServerMessage: ControlMessage, Equatable {
         switch self {
         case .hello, .closing: return nil
         case .done(let tag), .failed(let tag, _), .session(let tag, _), .attached(let tag, _), .output(let tag, _, _, _),
-            .eof(let tag, _), .stdinCredit(let tag, _), .stdinClosed(let tag, _), .detached(let tag, _), .exited(let tag, _),
-            .stats(let tag, _), .event(let tag, _), .pong(let tag):
+            .eof(let tag, _), .stdinCredit(let tag, _), .stdinClosed(let tag, _), .stdinOpened(let tag), .detached(let tag, _),
+            .exited(let tag, _), .stats(let tag, _), .event(let tag, _), .pong(let tag):
             return tag
         }
     }

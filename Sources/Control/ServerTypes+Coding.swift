@@ -149,6 +149,8 @@ extension Attached {
         bytes.put(stdoutMissed)
         bytes.put(stderrMissed)
         bytes.put(stdinCredit)
+        bytes.put(stdinTaken != nil)
+        if let stdinTaken { bytes.put(stdinTaken) }
     }
 
     init(_ body: inout BodyReader) {
@@ -159,6 +161,7 @@ extension Attached {
         stdoutMissed = body.u64()
         stderrMissed = body.u64()
         stdinCredit = body.u32()
+        stdinTaken = body.flag() ? body.u64() : nil
     }
 }
 

@@ -74,6 +74,7 @@ public final class RemoteSession {
         case .eof(_, let stream): if stream == .stdout { stdoutEnded = true } else { stderrEnded = true }
         case .stdinCredit(_, let bytes): stdinCredit += UInt64(bytes)
         case .stdinClosed(_, let why): stdinEnd = why
+        case .stdinOpened: stdinEnd = nil
         case .failed(_, let failure): failures.append(failure)
         case .detached(_, let detachment): self.detachment = detachment
         case .exited(_, let result):

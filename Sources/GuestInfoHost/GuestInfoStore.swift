@@ -3,10 +3,15 @@
 /// Not thread-safe: whoever serves the guest owns it.
 public final class GuestInfoStore {
     private var values: [String: [UInt8]] = [:]
-    private var sources: [String: () -> [UInt8]?] = [:]
 
     /// Called after the guest has set a variable, with the key in lower case and the new value.
     public var onSet: ((String, [UInt8]) -> Void)?
+
+    /// Called when the guest was refused a variable that ``refuse(_:times:)`` names, with the key in lower case and the value.
+    public var onRefusal: ((String, [UInt8]) -> Void)?
+
+    /// How often the guest is still refused a variable.
+    private var refusals: [String: Int] = [:]
 
     /// Called before the guest gets a value: whoever changes variables from outside can do it then.
     public var beforeGet: (() -> Void)?
@@ -17,23 +22,16 @@ public final class GuestInfoStore {
 
     /// The host's own access: nothing is read-only, and ``onSet`` is not called. `key` is the full name, with "guestinfo.".
     public subscript(key: String) -> [UInt8]? {
-        get {
-            let name = key.lowercased()
-            return sources[name].map { $0() } ?? values[name]
-        }
-        set {
-            sources[key.lowercased()] = nil
-            values[key.lowercased()] = newValue
-        }
+        get { values[key.lowercased()] }
+        set { values[key.lowercased()] = newValue }
     }
 
-    /// Has `source` asked for the value of `key` each time that someone reads it: a variable that is changed from outside while the
-    /// VM runs. nil is no value. Setting the variable ends it.
-    public func setSource(_ key: String, _ source: @escaping () -> [UInt8]?) { sources[key.lowercased()] = source }
+    /// Refuses the guest's next attempts to set `key`, so many of them, as a busy host does for a moment.
+    public func refuse(_ key: String, times: Int) { refusals[key.lowercased()] = times }
 
     /// Every variable, sorted by key.
     public var all: [(key: String, value: [UInt8])] {
-        Set(values.keys).union(sources.keys).sorted().compactMap { key in self[key].map { (key: key, value: $0) } }
+        values.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) }
     }
 
     /// `info-get`: only variables under "guestinfo." can be seen from the guest.
@@ -47,6 +45,11 @@ public final class GuestInfoStore {
     func guestSet(_ key: String, _ value: [UInt8]) -> Bool {
         let name = key.lowercased()
         guard name.hasPrefix("guestinfo."), name.utf8.count > "guestinfo.".utf8.count, !name.utf8.contains(UInt8(ascii: "/")) else {
+            return false
+        }
+        if let left = refusals[name], left > 0 {
+            refusals[name] = left - 1
+            onRefusal?(name, value)
             return false
         }
         self[name] = value

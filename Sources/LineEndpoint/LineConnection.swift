@@ -9,6 +9,8 @@ public final class LineConnection {
     let name: String
     private var telnet: TelnetLine?
     private var queue = ByteQueue()
+    /// How a terminal was set before, and is set again in the end.
+    private var settings: termios?
 
     /// What the line gave.
     public enum Reading: Equatable, Sendable {
@@ -25,6 +27,11 @@ public final class LineConnection {
         try self.descriptor.setNonBlocking()
     }
 
+    deinit {
+        // Without waiting for what is unsent: a line that takes nothing would hold us for ever.
+        if var settings { tcsetattr(descriptor.rawValue, TCSANOW, &settings) }
+    }
+
     /// Connects, which may take as long as the network needs; a concentrator is asked for the line.
     public init(to endpoint: Endpoint) throws(EndpointError) {
         name = endpoint.description
@@ -34,7 +41,10 @@ public final class LineConnection {
         case .telnet(let host, let port):
             descriptor = try Sockets.connect(host: host, port: port)
             telnet = .client()
-        case .terminal(let path): descriptor = try LineConnection.open(path)
+        case .terminal(let path):
+            let (terminal, before) = try LineConnection.open(path).take()
+            descriptor = FileDescriptor(owning: terminal)
+            settings = before
         case .concentrator(let path, let machine):
             descriptor = try ConcentratorClient.borrow(machine, path: path)
         }
@@ -42,9 +52,14 @@ public final class LineConnection {
         takeTelnetOutput()
     }
 
-    private static func open(_ path: String) throws(EndpointError) -> FileDescriptor {
-        // Opened twice: the first makes the line raw, which it stays while the second is open.
-        let configured = try system { () throws(SyscallError) in try SerialPort(path) }
+    /// A terminal that nobody else uses, and its settings as they were.
+    private struct Opened: ~Copyable {
+        let terminal: FileDescriptor
+        let settings: termios
+        consuming func take() -> (Int32, termios) { (terminal.take(), settings) }
+    }
+
+    private static func open(_ path: String) throws(EndpointError) -> Opened {
         let opened = try system { () throws(SyscallError) in try FileDescriptor.open(path, O_RDWR | O_NOCTTY | O_NONBLOCK) }
         // Two programs on one line would each get half of what comes.
         do throws(SyscallError) {
@@ -52,8 +67,13 @@ public final class LineConnection {
         } catch {
             throw EndpointError("use", path, error.errno == .wouldBlock ? "another program does" : error.errno.description)
         }
+        var settings = termios()
+        let number = opened.rawValue
+        try system { () throws(SyscallError) in _ = try attempt("tcgetattr", path) { tcgetattr(number, &settings) } }
+        // Opened a second time: that makes the line raw, which it stays while the first is open.
+        let configured = try system { () throws(SyscallError) in try SerialPort(path) }
         _ = configured.rawValue
-        return opened
+        return Opened(terminal: opened, settings: settings)
     }
 
     /// Gives the line back at once; the descriptor itself closes with this object.

@@ -30,7 +30,8 @@ public struct LineProxy: ~Copyable {
         output.append(early)
         while true {
             try system { () throws(SyscallError) in try output.flush() }
-            if output.isClosed || isLineClosed && output.isEmpty { return }
+            if output.isClosed { return try finish() }
+            if isLineClosed && output.isEmpty { return }
             do throws(SyscallError) { try line.flush() } catch {
                 // What was written is lost, what is to be read is not.
                 guard error.errno == .brokenPipe || error.errno.rawValue == ECONNRESET else { throw EndpointError(error) }
@@ -53,8 +54,9 @@ public struct LineProxy: ~Copyable {
         if line.pendingOutput > 0 { watched[0].events |= Int16(POLLOUT) }
         let count = nfds_t(watched.count)
         try system { () throws(SyscallError) in _ = try attempt("poll") { poll(&watched, count, -1) } }
-        if Int32(watched[2].revents) & (POLLERR | POLLNVAL) != 0 { output.close() }
         let bad = POLLHUP | POLLERR | POLLNVAL
+        // A pipe says POLLERR, a socket POLLHUP.
+        if Int32(watched[2].revents) & bad != 0 { return output.close() }
         if Int32(watched[0].revents) & (POLLIN | bad) != 0 {
             switch try system({ () throws(SyscallError) in try line.read() }) {
             case .nothing: break
@@ -63,6 +65,25 @@ public struct LineProxy: ~Copyable {
             }
         }
         if Int32(watched[1].revents) & (POLLIN | bad) != 0 { try readInput() }
+    }
+
+    /// How long the line may take for what is left when the reader is gone, in milliseconds.
+    private static let farewell: Int64 = 1000
+
+    /// The reader is gone. What it wrote before is for the guest all the same: that the connection ends, for instance, which a line
+    /// does not tell by itself.
+    private mutating func finish() throws(EndpointError) {
+        let deadline = Deadline.after(milliseconds: Self.farewell)
+        while !isLineClosed, !deadline.hasPassed {
+            var waiting = pollfd(fd: isInputOver ? -1 : input, events: Int16(POLLIN), revents: 0)
+            let hasInput = line.pendingOutput < Self.limit && poll(&waiting, 1, 0) > 0
+            if hasInput { try readInput() }
+            do throws(SyscallError) { try line.flush() } catch { return }
+            if line.pendingOutput == 0, !hasInput { return }
+            if line.pendingOutput == 0 { continue }
+            var watched = pollfd(fd: line.rawValue, events: Int16(POLLOUT), revents: 0)
+            try system { () throws(SyscallError) in _ = try attempt("poll") { poll(&watched, 1, deadline.pollTimeout) } }
+        }
     }
 
     private mutating func readInput() throws(EndpointError) {

@@ -23,7 +23,8 @@ extension LineConnection {
             try system { () throws(SyscallError) in try flush() }
             if isOver() { return nil }
             if let deadline, deadline.hasPassed {
-                throw EndpointError("begin a connection over", name, "the guest did not answer in time")
+                let cause = "nobody answered in time: the guest is not ready, or another client has the line"
+                throw EndpointError("begin a connection over", name, cause)
             }
             let next = min(handshake.nextDeadline ?? .max, deadline?.nanoseconds ?? .max, Clock.monotonic() &+ 100_000_000)
             try wait(until: Deadline(nanoseconds: next), watching: other)

@@ -6,7 +6,7 @@ import Glibc
 public enum Sockets {
     /// Connects to a unix socket.
     public static func connect(path: String) throws(SyscallError) -> FileDescriptor {
-        try withAddress(path) { address, size throws(SyscallError) in
+        try withAddress("connect", path) { address, size throws(SyscallError) in
             let descriptor = try make(AF_UNIX)
             // A unix socket either connects at once or has a full queue of waiting ones (EAGAIN).
             try attempt("connect", path) { Glibc.connect(descriptor.rawValue, address, size) }
@@ -14,10 +14,10 @@ public enum Sockets {
         }
     }
 
-    /// Waits for connections on a unix socket that only its owner can open. What another program has left at `path` is replaced;
-    /// one that still listens is not.
+    /// Waits for connections on a unix socket that only its owner can open. A socket that another program has left at `path` is
+    /// replaced; one on which somebody still listens is not, and nor is a file of another kind.
     public static func listen(path: String) throws(SyscallError) -> FileDescriptor {
-        try withAddress(path) { address, size throws(SyscallError) in
+        try withAddress("listen on", path) { address, size throws(SyscallError) in
             let descriptor = try make(AF_UNIX)
             // The mode of a socket's file is what bind makes it: there is no moment in which others could come in.
             let mask = umask(0o177)
@@ -25,7 +25,11 @@ public enum Sockets {
             do throws(SyscallError) {
                 try attempt("bind", path) { bind(descriptor.rawValue, address, size) }
             } catch {
-                guard error.errno.rawValue == EADDRINUSE, isAbandoned(address, size) else { throw error }
+                guard error.errno.rawValue == EADDRINUSE else { throw error }
+                // A connection to a file of another kind is refused as well.
+                var info = stat()
+                guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFSOCK else { throw SyscallError("listen on", path, .exists) }
+                guard isAbandoned(address, size) else { throw error }
                 unlink(path)
                 try attempt("bind", path) { bind(descriptor.rawValue, address, size) }
             }
@@ -46,14 +50,16 @@ public enum Sockets {
     }
 
     private static func withAddress<Result: ~Copyable>(
-        _ path: String, _ body: (__CONST_SOCKADDR_ARG, socklen_t) throws(SyscallError) -> Result
+        _ operation: String, _ path: String, _ body: (__CONST_SOCKADDR_ARG, socklen_t) throws(SyscallError) -> Result
     ) throws(SyscallError) -> Result {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let bytes = Array(path.utf8)
+        // An empty one, or one that begins with NUL, would be a name that has no owner and no mode (unix(7), abstract).
+        if bytes.isEmpty || bytes.contains(0) { throw SyscallError(operation, path.isEmpty ? "an empty path" : path, .invalidArgument) }
         // One more for the NUL that ends it.
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else {
-            throw SyscallError("connect", path, Errno(rawValue: ENAMETOOLONG))
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw SyscallError(operation, path, Errno(rawValue: ENAMETOOLONG))
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         let storage = UnsafeMutablePointer<sockaddr_un>.allocate(capacity: 1)

@@ -1,6 +1,7 @@
 /// The guest's end of the handshake: waits for a client, whatever the line holds.
 ///
-/// It has no time limit of its own and answers only what a client asked; noise is skipped in silence.
+/// It has no time limit of its own. Noise is skipped in silence, but for what ends like a client's SYN or ACK, which is answered as such
+/// and does no harm: a client goes by the last that it hears, and begins anew after a NAK.
 public struct HandshakeResponder {
     /// What the bytes that came mean.
     public enum Decision: Equatable, Sendable {

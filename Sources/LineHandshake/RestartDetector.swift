@@ -66,6 +66,12 @@ public struct RestartDetector {
         return nil
     }
 
+    /// The connection's own banner will not come any more: the next one is another client's.
+    public mutating func bannerIsOverdue() { isBannerDue = false }
+
+    /// What has come since is not known yet: the silence begins anew.
+    public mutating func lineWasNotRead(now: Int64) { lastArrival = now }
+
     /// Says where the connection stands after it has taken the bytes.
     ///
     /// - Parameter isBetweenPackets: whether all bytes so far belong to packets that were complete and authentic (to lines of

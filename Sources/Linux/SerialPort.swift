@@ -20,6 +20,8 @@ public struct SerialPort: ~Copyable {
         var settings = termios()
         try attempt("tcgetattr", path) { tcgetattr(number, &settings) }
         cfmakeraw(&settings)
+        // Those of input flow control and parity it leaves as whoever had the line before set them.
+        settings.c_iflag &= ~tcflag_t(IXOFF | IXANY | INPCK)
         // Without CLOCAL a line whose far end is not connected would hang up; with HUPCL, closing it would drop DTR.
         settings.c_cflag |= tcflag_t(CLOCAL | CREAD)
         settings.c_cflag &= ~tcflag_t(HUPCL | CSTOPB | PARENB) & ~tcflag_t(CRTSCTS)

@@ -89,6 +89,8 @@ public final class ClientRun {
         case .authenticated(let banner):
             result.banner = banner
             result.negotiated = client.negotiated
+        // All keys are held here.
+        case .signatureWanted: client.giveUpSignature("there is no agent")
         case .ended(let error):
             result.error = error?.description ?? "the server ended it"
             hasEnded = true

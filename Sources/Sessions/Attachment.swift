@@ -24,6 +24,10 @@ public final class Attachment {
     /// The client's own number for it.
     public let tag: UInt32
     public let takesInput: Bool
+    /// What its input is known by when it comes again; 0: nothing.
+    let inputKey: UInt64
+    /// How many bytes were taken by that key before, as far as that is known.
+    let inputTaken: UInt64?
 
     /// The offset of the next byte to send of each stream; nil for a stream that is not followed.
     private var positions: (stdout: UInt64?, stderr: UInt64?)
@@ -35,6 +39,8 @@ public final class Attachment {
     private(set) var inputCredit = 0
     /// Credit that was given back and has not been told yet.
     private var inputCreditToTell = 0
+    /// Credit that it gets only when the process has taken what clients that are gone have left.
+    private var inputOwed: Int
     /// When it last took output, on the monotonic clock, or began to hold it back.
     private(set) var lastProgress: Int64
     /// Why it was detached, once it is.
@@ -42,7 +48,7 @@ public final class Attachment {
 
     init(
         key: UInt64, session: Session, client: any SessionClient, tag: UInt32, positions: (stdout: UInt64?, stderr: UInt64?),
-        takesInput: Bool
+        takesInput: Bool, inputKey: UInt64, inputTaken: UInt64?, orphanedInput: Int
     ) {
         self.key = key
         self.session = session
@@ -50,7 +56,10 @@ public final class Attachment {
         self.tag = tag
         self.positions = positions
         self.takesInput = takesInput
-        inputCredit = takesInput ? InputQueue.credit : 0
+        self.inputKey = inputKey
+        self.inputTaken = inputTaken
+        inputOwed = takesInput ? min(InputQueue.credit, max(0, orphanedInput)) : 0
+        inputCredit = takesInput ? InputQueue.credit - inputOwed : 0
         lastProgress = Clock.monotonic()
     }
 
@@ -140,6 +149,14 @@ public final class Attachment {
     func returnInput(_ count: Int) {
         inputCreditToTell += count
         client?.attachmentChanged(self)
+    }
+
+    /// The process has taken `count` bytes of clients that are gone.
+    func settleInput(_ count: Int) {
+        let settled = min(inputOwed, count)
+        if settled <= 0 { return }
+        inputOwed -= settled
+        returnInput(settled)
     }
 
     /// Credit to tell the client of; small amounts are saved up, so that a slow line carries few messages.

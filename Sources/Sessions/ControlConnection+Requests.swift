@@ -46,9 +46,15 @@ extension ControlConnection {
         case .reload(let tag): answer(tag, service.reload())
         case .pause(let tag): service.setPaused(true, for: self, tag: tag)
         case .resume(let tag): service.setPaused(false, for: self, tag: tag)
-        case .release(let tag): answer(tag, service.release())
+        case .release(let tag, let name): if let session = find(tag, name, "start") { answer(tag, service.release(session)) }
         case .announce(let tag, let keys): answer(tag, service.announce(keys, from: self))
-        case .stats(let tag): send(.stats(tag: tag, service.statistics()))
+        case .stats(let tag):
+            let document = service.statistics()
+            guard document.count <= ControlProtocol.maximumDocument else {
+                let cause = "they have \(document.count) bytes, and \(ControlProtocol.maximumDocument) are the most"
+                return refuse(tag, .failed, "tell", "the statistics", cause)
+            }
+            send(.stats(tag: tag, document))
         case .subscribe(let tag):
             isSubscribed = true
             subscription = tag
@@ -77,7 +83,8 @@ extension ControlConnection {
         }
         guard
             let attachment = follow(
-                session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin)
+                session, tag, .attach, stdout: request.stdout, stderr: request.stderr, takesInput: request.wantsStdin,
+                inputKey: request.inputKey)
         else { return }
         attachment.grant(.stdout, UInt64(request.stdoutWindow))
         attachment.grant(.stderr, UInt64(request.stderrWindow))
@@ -88,9 +95,10 @@ extension ControlConnection {
         switch service.startExec(request) {
         case .failure(let failure): send(.failed(tag: tag, failure))
         case .success(let session):
-            guard let attachment = follow(session, tag, .exec, stdout: .oldest, stderr: .oldest, takesInput: request.wantsStdin) else {
-                return
-            }
+            guard
+                let attachment = follow(
+                    session, tag, .exec, stdout: .oldest, stderr: .oldest, takesInput: request.wantsStdin, inputKey: request.inputKey)
+            else { return }
             attachment.grant(.stdout, UInt64(request.stdoutWindow))
             attachment.grant(.stderr, UInt64(request.stderrWindow))
         }
@@ -100,7 +108,8 @@ extension ControlConnection {
 
     @discardableResult
     private func follow(
-        _ session: Session, _ tag: UInt32, _ purpose: Follower.Purpose, stdout: StreamStart, stderr: StreamStart, takesInput: Bool
+        _ session: Session, _ tag: UInt32, _ purpose: Follower.Purpose, stdout: StreamStart, stderr: StreamStart, takesInput: Bool,
+        inputKey: UInt64 = 0
     ) -> Attachment? {
         if followers.contains(where: { $0.tag == tag }) {
             refuseTaken(tag)
@@ -112,7 +121,7 @@ extension ControlConnection {
             refuse(tag, .tooMany, "attach to", session.id, "\(clients) clients are attached, which is the most")
             return nil
         }
-        let attachment = session.attach(self, tag: tag, stdout: stdout, stderr: stderr, takesInput: takesInput)
+        let attachment = session.attach(self, tag: tag, stdout: stdout, stderr: stderr, takesInput: takesInput, inputKey: inputKey)
         var follower = Follower(tag: tag, attachment: attachment, purpose: purpose, isAnnounced: purpose == .wait)
         follower.missed = (missed(stdout, attachment.position(.stdout)), missed(stderr, attachment.position(.stderr)))
         followers.append(follower)
@@ -162,7 +171,8 @@ extension ControlConnection {
         let attached = Attached(
             session: session.id, hasTerminal: session.hasTerminal, stdoutOffset: follower.attachment.position(.stdout) ?? 0,
             stderrOffset: follower.attachment.position(.stderr) ?? 0, stdoutMissed: follower.missed.stdout,
-            stderrMissed: follower.missed.stderr, stdinCredit: UInt32(clamping: follower.attachment.inputCredit))
+            stderrMissed: follower.missed.stderr, stdinCredit: UInt32(clamping: follower.attachment.inputCredit),
+            stdinTaken: follower.attachment.inputTaken)
         send(.attached(tag: follower.tag, attached))
     }
 
@@ -199,6 +209,10 @@ extension ControlConnection {
         if attachment.takesInput, !follower.inputEndTold, let why = session.inputEnd {
             followers[index].inputEndTold = true
             send(.stdinClosed(tag: follower.tag, why))
+        } else if follower.inputEndTold, session.takesInput {
+            // The session has another process since then.
+            followers[index].inputEndTold = false
+            send(.stdinOpened(tag: follower.tag))
         }
         if follower.purpose != .wait { for stream in attachment.takeEnds() { send(.eof(tag: follower.tag, stream)) } }
         guard session.state == .ended, follower.purpose == .wait || attachment.isComplete else { return false }

@@ -21,8 +21,8 @@ public protocol ControlService: AnyObject {
     func reload() -> RequestFailure?
     /// Freezes the container or thaws it; `client` gets `done` or `failed` when that has happened.
     func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32)
-    /// Starts the container process where it waits for a client.
-    func release() -> RequestFailure?
+    /// Starts the session's process where that waits for a client.
+    func release(_ session: Session) -> RequestFailure?
     /// Publishes the host keys of the attach server, if `client` is that.
     func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure?
     /// A JSON document.

@@ -1,7 +1,7 @@
 /// What clients have written to a session's standard input and the process has not taken yet.
 ///
-/// It needs no bound of its own: each client may write only what it was granted (``InputQueue/credit``), and is granted more
-/// when the process has taken what it wrote before.
+/// It needs no bound of its own: each client may write only what it was granted (``InputQueue/credit``, less what clients that are
+/// gone have left), and is granted more when the process has taken what it wrote before.
 public struct InputQueue {
     /// What an attachment may write ahead of the process, in bytes.
     public static let credit = 32 * 1024
@@ -54,6 +54,14 @@ public struct InputQueue {
             }
         }
         return (chunk.owner, taken)
+    }
+
+    /// How many bytes of those are queued whose owner `isMeant`.
+    func count(_ isMeant: (UInt64) -> Bool) -> Int {
+        chunks[head...].reduce(0) { sum, chunk in
+            guard let owner = chunk.owner, isMeant(owner) else { return sum }
+            return sum + chunk.bytes.count - chunk.written
+        }
     }
 
     /// Drops what is queued.

@@ -17,12 +17,20 @@ extension Session {
     /// No input waits for the process: a client's credit is better given back at once than saved up.
     var isInputIdle: Bool { input.isEmpty }
 
+    /// Whether there is a process that has an input.
+    var mayBeWritten: Bool { inputDescriptor >= 0 }
+
+    /// Whether a process is still to come, the first one or the next.
+    private var awaitsProcess: Bool { (state == .waiting || state == .draining) && mayTakeInput }
+
     /// Takes input from a client.
     /// - Returns: false when it is more than the client was granted.
     public func write(_ bytes: [UInt8], from attachment: Attachment) -> Bool {
         guard attachment.takesInput, attachment.useInput(bytes.count) else { return false }
-        // What comes before there is a process waits for it.
-        if takesInput || !hasStarted && state == .waiting && mayTakeInput && inputEnd == nil {
+        // Also what nobody reads is taken from the client: it must not send it again.
+        inputSources.count(attachment.inputKey, bytes.count)
+        // What comes before there is a process, or between two, waits for it.
+        if takesInput || awaitsProcess && inputEnd == nil {
             input.append(bytes, owner: attachment.key)
             updateInput()
         } else {
@@ -88,10 +96,23 @@ extension Session {
         }
     }
 
-    /// Credit goes back to whoever wrote the bytes, if it is still there.
+    /// Credit goes back to whoever wrote the bytes, or to those who had less because of them.
     private func giveBack(_ owner: UInt64?, _ count: Int) {
-        guard let owner, let attachment = attachments.first(where: { $0.key == owner }) else { return }
-        attachment.returnInput(count)
+        guard let owner else { return }
+        if let attachment = attachments.first(where: { $0.key == owner }) { return attachment.returnInput(count) }
+        for attachment in attachments { attachment.settleInput(count) }
+    }
+
+    /// Bytes that wait for the process and whose writers are gone. A client that writes, drops and comes again must not have more
+    /// of them wait each time.
+    var orphanedInput: Int { input.count { owner in !attachments.contains { $0.key == owner } } }
+
+    /// A client that may write comes, by its key. What it sent on an older connection and has not arrived does not count any more: it
+    /// has it sent again.
+    /// - Returns: how many bytes were taken from it, as far as that is known.
+    func beginInput(_ key: UInt64) -> UInt64? {
+        for older in attachments where older.inputKey == key { remove(older, .requested) }
+        return inputSources.begin(key) { key in attachments.contains { $0.inputKey == key } }
     }
 
     private func closeInput() {

@@ -37,8 +37,8 @@ public final class Session: EventHandler {
     public var owner: (any SessionOwner)?
     public internal(set) var attachments: [Attachment] = []
     private var attachmentsMade: UInt64 = 0
-    /// The input ends when the first client that could write to it goes: an exec's, and that of a container with
-    /// `"stdin": "once"` (Docker's StdinOnce).
+    /// The input ends when the first client that could write to it goes: that of a container with `"stdin": "once"` (Docker's
+    /// StdinOnce), and that of an exec whose client does not come again.
     public var endsInputWithClient: Bool
 
     var stdout: OutputStream
@@ -47,6 +47,7 @@ public final class Session: EventHandler {
     var lastOutput: Int64 = 0
 
     var input = InputQueue()
+    var inputSources = InputSources()
     var inputWatch: EventLoop.Watch?
     /// Why no more input is taken; then the process's end is closed once the queue is empty.
     var inputEnd: StdinEnd?
@@ -137,11 +138,9 @@ public final class Session: EventHandler {
             stdout.open(process.stdout)
             stderr.open(process.stderr)
         }
-        // What a client said of the first process's input before there was one holds; a later process has its own.
-        if hasStarted { inputEnd = nil }
         hasStarted = true
         updateReading()
-        updateInput()
+        if mayBeWritten { updateInput() } else { discardInput() }
         if inputEnd != nil { markInputEnd() }
         // An exec is answered now, also where the process never writes a byte.
         tellAll()
@@ -155,6 +154,8 @@ public final class Session: EventHandler {
         stdout.processEnded()
         stderr.processEnded()
         discardInput()
+        // The next process, if there is one, has an input of its own, and what clients say from now on is for that.
+        inputEnd = nil
         closeTerminal()
         updateReading()
     }
@@ -206,12 +207,18 @@ public final class Session: EventHandler {
 
     // MARK: Clients
 
-    /// Attaches a client, without credit yet.
-    public func attach(_ client: any SessionClient, tag: UInt32, stdout: StreamStart, stderr: StreamStart, takesInput: Bool) -> Attachment {
+    /// Attaches a client, without credit for output yet.
+    /// - Parameter inputKey: what its input is known by when it comes again; 0: nothing.
+    public func attach(
+        _ client: any SessionClient, tag: UInt32, stdout: StreamStart, stderr: StreamStart, takesInput: Bool, inputKey: UInt64 = 0
+    ) -> Attachment {
         attachmentsMade &+= 1
+        let key = takesInput ? inputKey : 0
+        let taken = key == 0 ? nil : beginInput(key)
         let attachment = Attachment(
             key: attachmentsMade, session: self, client: client, tag: tag,
-            positions: (position(stdout, self.stdout.ring), position(stderr, self.stderr.ring)), takesInput: takesInput)
+            positions: (position(stdout, self.stdout.ring), position(stderr, self.stderr.ring)), takesInput: takesInput, inputKey: key,
+            inputTaken: taken, orphanedInput: orphanedInput)
         attachments.append(attachment)
         return attachment
     }
@@ -227,10 +234,15 @@ public final class Session: EventHandler {
 
     /// Lets go of a client; it is told unless its connection is gone.
     public func detach(_ attachment: Attachment, _ why: Attachment.End) {
-        guard let index = attachments.firstIndex(where: { $0 === attachment }) else { return }
-        attachments.remove(at: index)
-        attachment.detached(why)
+        guard attachments.contains(where: { $0 === attachment }) else { return }
+        remove(attachment, why)
         if attachment.takesInput && endsInputWithClient { endInput() }
+    }
+
+    /// Takes an attachment from the list; the input stays as it is.
+    func remove(_ attachment: Attachment, _ why: Attachment.End) {
+        attachments.removeAll { $0 === attachment }
+        attachment.detached(why)
         // It may have been the one that held the process back.
         updateReading()
     }

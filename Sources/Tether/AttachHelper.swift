@@ -67,11 +67,16 @@ final class AttachHelper {
         }
         hasAnnounced = true
         if keys == published { return nil }
-        guard let host = runtime.status.host else { return refuse(.failed, "there is no host to tell") }
+        func fail(_ cause: String) -> RequestFailure {
+            // The server can do nothing about it, and whoever waits for the keys finds none.
+            runtime.diagnostics.warning("publish the attach server's host keys: \(cause)")
+            return refuse(.failed, cause)
+        }
+        guard let host = runtime.status.host else { return fail("there is no host to tell") }
         let lines = keys.map { $0.line + "\n" }.joined()
         let fingerprints = keys.map { $0.fingerprint + "\n" }.joined()
         for (key, text) in [(AttachHelper.hostKeysKey, lines), (AttachHelper.fingerprintsKey, fingerprints)] {
-            if let cause = host.set(key, Array(text.utf8)) { return refuse(.failed, cause) }
+            if let cause = host.set(key, Array(text.utf8)) { return fail("\(key): \(cause)") }
         }
         published = keys
         return nil

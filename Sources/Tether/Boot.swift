@@ -24,6 +24,8 @@ final class Boot {
     private var runtime: Runtime?
     /// nil where the configuration is not VIC's.
     private var vic: VICDialect?
+    /// The configuration is tether's own, and not VIC's.
+    private var isOwn = false
     private var kernelControl: ControlSettings?
 
     /// - Parameter started: PID 1's first instruction, on the monotonic clock.
@@ -118,11 +120,14 @@ final class Boot {
         }
         // Whose the configuration is does not change while the VM runs.
         if let vic { return try vic.read() }
+        if !isOwn, let found = try VICDialect.find(host, diagnostics, status) {
+            vic = found
+            return try readVIC(found)
+        }
         guard let bytes = try host.decoded(Boot.configurationKey, limit: Boot.configurationLimit) else {
-            vic = try VICDialect.find(host, diagnostics, status)
-            if let vic { return try readVIC(vic) }
             throw Failure("read", Boot.configurationKey, "the host has no configuration for this VM")
         }
+        isOwn = true
         var warnings: [SpecIssue] = []
         let spec: ContainerSpec
         do throws(SpecError) { spec = try ContainerSpec.decode(bytes, warnings: &warnings) } catch {
@@ -134,6 +139,10 @@ final class Boot {
     }
 
     private func readVIC(_ vic: VICDialect) throws(Failure) -> ContainerSpec {
+        // VIC's keys no guest can write, and so nobody but the host: what any process in the VM could have set does not count beside them.
+        if status.host?.value(Boot.configurationKey) != nil {
+            diagnostics.warning("\(Boot.configurationKey) is not looked at: VIC's keys are there")
+        }
         // Whatever else may go wrong: a reader of this log takes what is no output for some.
         log?.decide(.vic)
         let spec = try vic.read()

@@ -132,6 +132,10 @@ final class ControlServer: ControlService {
             runtime.lifecycle.setConsoleSize(rows: rows, columns: columns)
             return nil
         }
+        if let exec = runtime.execs.exec(of: session), exec.isHeld, session.hasTerminal {
+            exec.setConsoleSize(rows: rows, columns: columns)
+            return nil
+        }
         guard session.state == .running else { return notRunning("resize", session) }
         guard session.hasTerminal else {
             return RequestFailure(.noTerminal, operation: "resize", object: session.id, cause: "it has no terminal")
@@ -159,7 +163,11 @@ final class ControlServer: ControlService {
         return nil
     }
 
-    func release() -> RequestFailure? {
+    func release(_ session: Session) -> RequestFailure? {
+        guard session === runtime.lifecycle.session else {
+            runtime.execs.exec(of: session)?.release()
+            return session.state == .ended ? notRunning("start", session) : nil
+        }
         if runtime.lifecycle.release() { return nil }
         return RequestFailure(.notRunning, operation: "start", object: runtime.spec.tether.id, cause: "the container has ended")
     }

@@ -50,42 +50,66 @@ final class Execs {
         }
         // Its start and end are events in the log, which must not pile up where the port takes nothing.
         if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }
-        return start(process, name: request.session, wantsStdin: request.wantsStdin, purpose: .client)
+        return start(
+            process, name: request.session, wantsStdin: request.wantsStdin, endsInputWithClient: request.endsInputWithClient,
+            purpose: .client)
     }
 
     /// Starts a process.
-    func start(_ process: ContainerProcess, name: String, wantsStdin: Bool, purpose: Exec.Purpose) -> Outcome<Session> {
-        func refuse(_ code: RequestFailure.Code, _ cause: String, _ exitCode: UInt8 = 125) -> Outcome<Session> {
+    ///
+    /// - Parameter endsInputWithClient: its input ends when the first client goes that could write to it.
+    func start(
+        _ process: ContainerProcess, name: String, wantsStdin: Bool, endsInputWithClient: Bool, purpose: Exec.Purpose
+    ) -> Outcome<Session> {
+        made &+= 1
+        let exec = make(process, name: name, wantsStdin: wantsStdin, purpose: purpose, endsInputWithClient)
+        if let failure = exec.begin() { return .failure(failure) }
+        all.append(exec)
+        exec.stepLaunch()
+        runtime.control.sessionsChanged()
+        return .success(exec.session)
+    }
+
+    /// Makes a session whose process is started when a client says so (``Exec/release()``), and whose input ends only then, too.
+    func hold(_ process: ContainerProcess, name: String, wantsStdin: Bool) {
+        made &+= 1
+        all.append(make(process, name: name, wantsStdin: wantsStdin, purpose: .client, false))
+        runtime.control.sessionsChanged()
+    }
+
+    private func make(
+        _ process: ContainerProcess, name: String, wantsStdin: Bool, purpose: Exec.Purpose, _ endsInputWithClient: Bool
+    ) -> Exec {
+        let session = runtime.makeSession(
+            id: name.isEmpty ? "exec-\(made)" : name, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
+            wantsTerminal: process.terminal, endsInputWithClient: endsInputWithClient, log: nil)
+        return Exec(runtime, session: session, process: process, wantsStdin: wantsStdin, groupName: "exec-\(made)", purpose: purpose)
+    }
+
+    /// The beginning of a process: it has a group, and is being launched.
+    fileprivate func launch(
+        _ process: ContainerProcess, wantsStdin: Bool, groupName: String
+    ) -> Outcome<(Cgroup, ProcessLaunch)> {
+        func refuse(_ code: RequestFailure.Code, _ cause: String, _ exitCode: UInt8 = 125) -> Outcome<(Cgroup, ProcessLaunch)> {
             .failure(RequestFailure(code, exitCode: exitCode, operation: "exec", object: process.args.first ?? "", cause: cause))
         }
         guard let container = runtime.lifecycle.container, runtime.lifecycle.isRunning else {
             return refuse(.notRunning, "the container does not run")
         }
         if runtime.isPaused { return refuse(.busy, "the container is paused") }
-        made &+= 1
-        let id = name.isEmpty ? "exec-\(made)" : name
-        let session = runtime.makeSession(
-            id: id, kind: .exec, args: process.args, mayTakeInput: wantsStdin || process.terminal,
-            wantsTerminal: process.terminal, endsInputWithClient: true, log: nil)
         let group: Cgroup
-        do throws(CgroupError) { group = try runtime.groups.makeSession("exec-\(made)") } catch {
+        do throws(CgroupError) { group = try runtime.groups.makeSession(groupName) } catch {
             return refuse(.failed, error.description)
         }
         let placement = Placement(
             cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: wantsStdin),
             filter: runtime.lifecycle.filter)
-        let exec: Exec
         do throws(LaunchError) {
-            let launch = try container.execute(process, placement: placement)
-            exec = Exec(runtime, session: session, group: group, launch: launch, process: process, purpose: purpose)
+            return .success((group, try container.execute(process, placement: placement)))
         } catch {
             remove(group)
             return refuse(.launchFailed, error.description, error.exitCode)
         }
-        all.append(exec)
-        exec.begin()
-        runtime.control.sessionsChanged()
-        return .success(session)
     }
 
     func exec(of session: Session) -> Exec? { all.first { $0.session === session } }
@@ -108,7 +132,7 @@ final class Execs {
 
     /// An exec is over.
     func ended(_ exec: Exec) {
-        leaveGroup(exec.group)
+        if let group = exec.group { leaveGroup(group) }
         if exec.purpose == .health {
             all.removeAll { $0 === exec }
         } else {
@@ -166,27 +190,61 @@ final class Exec: EventHandler, SessionOwner {
     enum Purpose { case client, health }
 
     let session: Session
-    let group: Cgroup
     let purpose: Purpose
+    /// The process's group, once there is to be one.
+    private(set) var group: Cgroup?
     private let runtime: Runtime
-    private let process: ContainerProcess
+    private var process: ContainerProcess
+    private let wantsStdin: Bool
+    private let groupName: String
     private var launch: ProcessLaunch?
     private var running: SessionProcess?
     private var stepper = Stepper()
 
-    init(_ runtime: Runtime, session: Session, group: Cgroup, launch: ProcessLaunch, process: ContainerProcess, purpose: Purpose) {
+    init(
+        _ runtime: Runtime, session: Session, process: ContainerProcess, wantsStdin: Bool, groupName: String, purpose: Purpose
+    ) {
         self.runtime = runtime
         self.session = session
-        self.group = group
-        self.launch = launch
         self.process = process
+        self.wantsStdin = wantsStdin
+        self.groupName = groupName
         self.purpose = purpose
         session.owner = self
     }
 
+    /// Waits for a client to release it.
+    var isHeld: Bool { group == nil && session.state == .waiting }
+
     var processID: Int32? { running?.processID }
 
-    func begin() { stepLaunch() }
+    /// Begins the launch; ``stepLaunch()`` goes on with it.
+    /// - Returns: why there is none.
+    func begin() -> RequestFailure? {
+        switch runtime.execs.launch(process, wantsStdin: wantsStdin, groupName: groupName) {
+        case .failure(let failure): return failure
+        case .success(let (group, launch)):
+            self.group = group
+            self.launch = launch
+            return nil
+        }
+    }
+
+    /// A client wants the process to be started, if it waits for that.
+    func release() {
+        guard isHeld else { return }
+        if let failure = begin() { return fail(failure) }
+        stepLaunch()
+    }
+
+    /// The size of the terminal that it will have.
+    func setConsoleSize(rows: UInt16, columns: UInt16) { process.consoleSize = ConsoleSize(rows: rows, columns: columns) }
+
+    private func fail(_ failure: RequestFailure) {
+        session.fail(failure)
+        runtime.vic?.failed(session)
+        over()
+    }
 
     func ready(role: Int32, _ event: Epoll.Event) { stepLaunch() }
 
@@ -197,11 +255,9 @@ final class Exec: EventHandler, SessionOwner {
         case .waiting: stepper.resume(runtime.loop, launch.descriptor, self, role: 0)
         case .failed(let error):
             self.launch = nil
-            session.fail(
+            fail(
                 RequestFailure(
                     .launchFailed, exitCode: error.exitCode, operation: error.operation, object: error.object, cause: error.cause))
-            runtime.vic?.failed(session)
-            over()
         case .started(let process):
             self.launch = nil
             running = process
@@ -217,6 +273,9 @@ final class Exec: EventHandler, SessionOwner {
     }
 
     func cancel(_ cause: String) {
+        if isHeld {
+            return fail(RequestFailure(.launchFailed, exitCode: 125, operation: "start", object: session.id, cause: cause))
+        }
         launch?.cancel(cause)
         stepLaunch()
         running?.signal(.kill)
@@ -226,7 +285,7 @@ final class Exec: EventHandler, SessionOwner {
     func kill() {
         launch?.cancel("it was not started in time")
         stepLaunch()
-        try? group.kill()
+        try? group?.kill()
     }
 
     func signal(_ signal: Signal) { running?.signal(signal) }
@@ -234,7 +293,7 @@ final class Exec: EventHandler, SessionOwner {
     func resize(rows: UInt16, columns: UInt16) throws(SyscallError) { try running?.resize(rows: rows, columns: columns) }
 
     func processEnded(_ end: ProcessEnd, _ usage: ResourceUsage) {
-        let killed = (try? group.memoryEvents())??.oomKill ?? 0
+        let killed = (try? group?.memoryEvents())??.oomKill ?? 0
         session.processEnded(end, usage, oomKilled: killed > 0)
     }
 

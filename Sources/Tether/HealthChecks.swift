@@ -41,7 +41,7 @@ final class HealthChecks {
         let process = runtime.lifecycle.launched.process.beside(args: check.test.arguments)
         isStarting = true
         defer { isStarting = false }
-        switch runtime.execs.start(process, name: "", wantsStdin: false, purpose: .health) {
+        switch runtime.execs.start(process, name: "", wantsStdin: false, endsInputWithClient: true, purpose: .health) {
         case .success(let session): if self.monitor?.nextCheck == nil { self.session = session }
         case .failure(let failure):
             finish(HealthMonitor.Result(exitCode: -1, output: "\(failure.operation) \(failure.object): \(failure.cause)"))

@@ -345,6 +345,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
+        runtime.vic?.containerOver()
         runtime.control.sessionsChanged()
         // Clients are told why there was no process.
         if case .failed(let failure) = outcome, session.result == nil {

@@ -19,8 +19,8 @@ final class VICDialect {
     private(set) var fetched = 0
     private var isPrepared = false
     private var warned: [SpecIssue] = []
-    /// Sessions beside the container's own that are known already.
-    var isKnown: (String) -> Bool = { _ in false }
+    /// What is known of the sessions beside the container's own.
+    var known: (String) -> VICKnowledge = { _ in .none }
 
     private init(_ host: HostStore, _ diagnostics: Diagnostics, _ status: StatusReporter) {
         self.host = host
@@ -52,7 +52,7 @@ final class VICDialect {
         let reading = try host.overOneChannel { () throws(Failure) in try self.fetch() }
         guard let reading else { throw Failure("read", VICKey.containerID.name, "the host has no configuration for this VM") }
         let plan: VICPlan
-        do throws(SpecError) { plan = try reading.config.plan(isKnown: isKnown) } catch { throw VICDialect.malformed(error) }
+        do throws(SpecError) { plan = try reading.config.plan(known: known) } catch { throw VICDialect.malformed(error) }
         fetched = reading.fetched
         for warning in reading.warnings + plan.warnings where !warned.contains(warning) {
             diagnostics.warning("configuration: \(warning.description)")
@@ -81,7 +81,7 @@ final class VICDialect {
     private func fetch() throws(Failure) -> VICReading? {
         let host = host
         do throws(SpecError) {
-            return try VICExecutorConfig.read(.needed, isKnown: isKnown) { (key) throws(VICSourceError) in
+            return try VICExecutorConfig.read(.needed, known: known) { (key) throws(VICSourceError) in
                 do throws(GuestInfoError) { return try host.exact(key) } catch { throw VICSourceError(error.cause.description) }
             }
         } catch {

@@ -1,3 +1,4 @@
+import CLinux
 import Linux
 import SessionLog
 import VIC
@@ -13,6 +14,20 @@ final class VICReporter {
     var directory = "/"
     private var isStarted: Bool
 
+    /// Milliseconds before a key that was refused is tried again.
+    private static let pauses: [Int64] = [10, 100, 1000]
+    /// The most keys that wait for a host that takes none.
+    private static let waitingLimit = 4096
+    /// How long the end of the VM waits for them, in milliseconds.
+    private static let finalPatience: Int64 = 5000
+    /// Keys that are still to be written.
+    private var waiting: [VICKeyValue] = []
+    /// How often the first of them was refused, and when it is tried again.
+    private var refused = 0
+    private var due: Int64?
+    /// The host has taken all keys.
+    private var isWhole = true
+
     /// - Parameter isStarted: its process had been started when PID 1 crashed.
     init(_ results: VICResults, host: HostStore, diagnostics: Diagnostics, isStarted: Bool = false) {
         self.results = results
@@ -26,23 +41,55 @@ final class VICReporter {
 
     static func seconds(_ time: Timestamp?) -> Int64 { (time?.nanoseconds ?? Clock.realtime()) / 1_000_000_000 }
 
-    /// Writes keys in their order.
-    /// - Returns: whether the host took all of them.
-    @discardableResult
-    func write(_ keys: [VICKeyValue]) -> Bool {
-        var areTaken = true
-        for pair in keys {
-            var refusal: String?
-            // As for the status: a busy host refuses for a moment, and nobody says this again.
-            for _ in 0..<3 {
-                refusal = host.set(pair.key, Array(pair.value.utf8))
-                if refusal == nil { break }
-            }
-            guard let refusal else { continue }
-            diagnostics.warning(refusal)
-            areTaken = false
+    // MARK: Writing
+
+    /// Writes keys in their order, behind those that the host has not taken yet.
+    func write(_ keys: [VICKeyValue]) {
+        waiting += keys
+        if waiting.count > VICReporter.waitingLimit {
+            diagnostics.warning("the host takes no results: \(waiting.count - VICReporter.waitingLimit) are given up")
+            waiting.removeFirst(waiting.count - VICReporter.waitingLimit)
         }
-        return areTaken
+        if due == nil { writeWaiting() }
+    }
+
+    /// Goes on until the host refuses. A busy one does so for a moment: then the rest waits, and nobody waits for it.
+    private func writeWaiting() {
+        due = nil
+        while let pair = waiting.first {
+            if let refusal = host.set(pair.key, Array(pair.value.utf8)) {
+                guard refused < VICReporter.pauses.count else {
+                    diagnostics.warning(refusal)
+                    isWhole = false
+                    refused = 0
+                    waiting.removeFirst()
+                    continue
+                }
+                due = Clock.monotonic() &+ VICReporter.pauses[refused] &* 1_000_000
+                refused += 1
+                return
+            }
+            refused = 0
+            waiting.removeFirst()
+        }
+    }
+
+    var nextDeadline: Int64? { due }
+
+    func checkDeadlines(_ now: Int64) { if let due, due <= now { writeWaiting() } }
+
+    /// Writes what is left, for the VM is about to go off.
+    /// - Returns: whether the host took all of it.
+    private func finishWriting() -> Bool {
+        isWhole = true
+        let deadline = Deadline.after(milliseconds: VICReporter.finalPatience)
+        while let due, !deadline.hasPassed {
+            let pause = (due &- Clock.monotonic()) / 1_000_000 &+ 1
+            if pause > 0 { _ = poll(nil, 0, Int32(clamping: pause)) }
+            checkDeadlines(Clock.monotonic())
+        }
+        for pair in waiting { diagnostics.warning("info-set \(pair.key): the host did not take it in time") }
+        return isWhole && waiting.isEmpty
     }
 
     /// The container process runs.
@@ -52,11 +99,16 @@ final class VICReporter {
     }
 
     /// The container has ended, or has not been started at all.
+    /// - Returns: whether the host took all that there was to tell.
     func finish(_ exit: ExitRecord) -> Bool {
         let time = VICReporter.seconds(exit.finishedAt)
-        if isStarted { return write(results.ended(status: Int64(exit.exitCode), at: time)) }
-        let reason = VICReporter.reason(exit.error, exit.exitCode, directory)
-        return write(results.failed(reason, status: Int64(exit.exitCode), at: time, created: created, endsVM: true))
+        if isStarted {
+            write(results.ended(status: Int64(exit.exitCode), at: time))
+        } else {
+            let reason = VICReporter.reason(exit.error, exit.exitCode, directory)
+            write(results.failed(reason, status: Int64(exit.exitCode), at: time, created: created, endsVM: true))
+        }
+        return finishWriting()
     }
 
     static func reason(_ failure: FailureReport?, _ exitCode: UInt8, _ directory: String) -> String {

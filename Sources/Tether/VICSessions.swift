@@ -28,15 +28,17 @@ final class VICSessions {
         self.runtime = runtime
         self.dialect = dialect
         self.reporter = reporter
-        dialect.isKnown = { id in self.isKnown(id) }
+        dialect.known = { id in self.knowledge(of: id) }
         take()
     }
 
     /// One that waits may change before it is started.
-    private func isKnown(_ id: String) -> Bool {
-        guard let state = state(of: id) else { return false }
-        if case .waiting = state { return false }
-        return true
+    private func knowledge(of id: String) -> VICKnowledge {
+        switch state(of: id) {
+        case nil, .waiting: .none
+        case .starting, .running: .running
+        case .over: .over
+        }
     }
 
     private func state(of id: String) -> State? { states.first { $0.id == id }?.state }
@@ -48,6 +50,7 @@ final class VICSessions {
     /// The keys were read (anew).
     func take() {
         guard let plan = dialect.plan else { return }
+        dropAbsent(plan)
         for wanted in plan.others {
             switch state(of: wanted.id) {
             case nil, .waiting:
@@ -60,12 +63,30 @@ final class VICSessions {
                     states.removeAll { $0.id == wanted.id }
                 }
             case .starting(let process), .running(let process):
+                if let problem = wanted.problem { runtime.diagnostics.warning("session \(wanted.id) is left as it is: \(problem)") }
                 if !wanted.isActive { stop(process) }
             case .over: break
             }
         }
         startWaiting()
         if !plan.primary.active && !runtime.lifecycle.stopping.isAsked { runtime.lifecycle.stop("the configuration") }
+    }
+
+    /// What the host has taken away is not started any more. What runs is ended by `active`, as VIC's host has it.
+    private func dropAbsent(_ plan: VICPlan) {
+        for entry in states where !plan.others.contains(where: { $0.id == entry.id }) {
+            if case .waiting = entry.state { states.removeAll { $0.id == entry.id } }
+            if let exec = exec(entry.id), exec.isHeld { exec.cancel("it is not in the configuration any more") }
+        }
+    }
+
+    /// The container is over, or was never started: so is what waited for it.
+    func containerOver() {
+        for entry in states {
+            guard case .waiting(let wanted) = entry.state else { continue }
+            set(entry.id, .over)
+            fail(wanted, "start \(wanted.id): the container does not run", 125)
+        }
     }
 
     /// The container runs.
@@ -87,7 +108,11 @@ final class VICSessions {
         if runtime.control.session(wanted.id) != nil { return refuse(wanted, "there is a session of this name") }
         let limit = Int(clamping: runtime.spec.tether.sessions.maxSessions)
         if runtime.execs.running >= limit - 1 { return refuse(wanted, "\(limit) sessions run, which is the most") }
-        switch runtime.execs.start(process, name: wanted.id, wantsStdin: wanted.wantsStdin, purpose: .client) {
+        if wanted.waits {
+            runtime.diagnostics.info("session \(wanted.id) waits for a client to join it")
+            return runtime.execs.hold(process, name: wanted.id, wantsStdin: wanted.wantsStdin)
+        }
+        switch runtime.execs.start(process, name: wanted.id, wantsStdin: wanted.wantsStdin, endsInputWithClient: false, purpose: .client) {
         case .success: break
         case .failure(let failure):
             set(wanted.id, .over)
@@ -115,6 +140,7 @@ final class VICSessions {
     private func stop(_ process: VICProcess) {
         if stopping.contains(where: { $0.id == process.id }) { return }
         runtime.diagnostics.info("session \(process.id) is not active any more: sending \(process.stopSignal.name)")
+        if let exec = exec(process.id), exec.isHeld { return exec.cancel("it is not active any more") }
         exec(process.id)?.signal(process.stopSignal)
         stopping.append((process.id, Clock.monotonic() &+ runtime.spec.tether.stop.timeoutSeconds &* 1_000_000_000))
     }
@@ -157,12 +183,13 @@ final class VICSessions {
     // MARK: Deadlines
 
     var nextDeadline: Int64? {
-        var next: Int64?
+        var next = reporter.nextDeadline
         for entry in stopping { next = next.earlier(entry.due) }
         return next
     }
 
     func checkDeadlines(_ now: Int64) {
+        reporter.checkDeadlines(now)
         for entry in stopping where entry.due <= now { exec(entry.id)?.kill() }
         stopping.removeAll { $0.due <= now }
     }

@@ -38,6 +38,7 @@ final class AttachLoop {
         bridge.announce(
             configuration.server.transport.hostKeys.map { HostKey(line: $0.publicKey.line, fingerprint: $0.publicKey.fingerprint) })
         bridge.lineStatistics = { self.statistics }
+        bridge.log = configuration.log
     }
 
     /// The kernel's. PID 1 starts the server only once there is randomness, so this never waits.

@@ -69,6 +69,9 @@ private func makeConfiguration(_ settings: AttachServerSettings) -> LineServer.C
         }
     }
     if hostKeys.isEmpty { leave(1, "no host key can be used") }
+    if rules.authorizedKeys.isEmpty && !rules.allowsNone && rules.openUser == nil {
+        tell("nobody can log in: no authorized key can be used")
+    }
     var configuration = LineServer.Configuration(hostKeys: hostKeys, rules: rules, compresses: settings.compresses)
     configuration.log = tell
     return configuration

@@ -9,6 +9,16 @@ public enum VICExtent: Sendable {
     case all
 }
 
+/// What is known of a session when its keys are read again.
+public enum VICKnowledge: Sendable {
+    /// Nothing: all of its keys are read.
+    case none
+    /// There is a process: only what can change of it is read.
+    case running
+    /// It is over: nothing is read. The host leaves it in the configuration until the VM is off.
+    case over
+}
+
 /// What was read of VIC's keys.
 public struct VICReading: Equatable, Sendable {
     public var config: VICExecutorConfig
@@ -33,34 +43,42 @@ extension VICExecutorConfig {
     /// Reads a configuration.
     ///
     /// - Parameters:
-    ///   - isKnown: whether a session's process is there already; then only what can change of it is read.
+    ///   - known: what is known of a session already.
     ///   - source: is asked for the keys that are needed, and no others.
     /// - Returns: nil where there is no configuration of VIC's.
     /// - Throws: ``SpecError`` with the keys whose values cannot be understood, or the one that could not be read. Those of an exec
-    ///   do not count: they are the exec's own affair (``VICSession/problem``).
+    ///   do not count: they are the exec's own affair (``VICSession/problem``). Nor do those of volumes and networks, or values that
+    ///   the guest itself can write, and with it any process of the container: they are warnings.
     public static func read(
-        _ extent: VICExtent = .needed, isKnown: @escaping (String) -> Bool = { _ in false }, from source: @escaping Source
+        _ extent: VICExtent = .needed, known: @escaping (String) -> VICKnowledge = { _ in .none }, from source: @escaping Source
     ) throws(SpecError) -> VICReading? {
-        var decoder = VICDecoder(extent, isKnown: isKnown, source)
-        guard let id = decoder.value(VICKey.containerID) else {
-            try decoder.check()
-            return nil
-        }
+        let (reading, error) = examine(extent, known: known, from: source)
+        if let error { throw error }
+        return reading
+    }
+
+    /// As ``read(_:known:from:)``, for those who want to see what there is, also where something is wrong with it.
+    public static func examine(
+        _ extent: VICExtent = .all, known: @escaping (String) -> VICKnowledge = { _ in .none }, from source: @escaping Source
+    ) -> (reading: VICReading?, error: SpecError?) {
+        var decoder = VICDecoder(extent, known: known, source)
+        guard let id = decoder.value(VICKey.containerID) else { return (nil, decoder.error) }
         var config = VICExecutorConfig()
         config.fields(&decoder)
         if id.isEmpty { decoder.report(VICKey.containerID, "required: the container's id, found an empty value") }
-        try decoder.check()
-        return VICReading(config: config, warnings: decoder.warnings, fetched: decoder.fetched)
+        return (VICReading(config: config, warnings: decoder.warnings, fetched: decoder.fetched), decoder.error)
     }
 }
 
 /// Reads fields from their keys.
 struct VICDecoder: VICFieldCoder {
-    /// The most elements of a map, or of a list of structures. More are nobody's configuration.
+    /// The most elements of a map that are new, or of a list of structures. More are nobody's configuration.
     static let elementLimit = 1024
+    /// The most bytes of an element's name: a key that has one, and another in it, is not too long for the host.
+    static let nameLimit = 256
 
     private let extent: VICExtent
-    private let isKnown: (String) -> Bool
+    private let known: (String) -> VICKnowledge
     private let source: VICExecutorConfig.Source
     private var place = VICKey()
     private var issues: [SpecIssue] = []
@@ -74,17 +92,21 @@ struct VICDecoder: VICFieldCoder {
     /// The container's id is asked for first, and then comes among the fields again.
     private var remembered: (name: String, value: String?)?
 
-    init(_ extent: VICExtent, isKnown: @escaping (String) -> Bool, _ source: @escaping VICExecutorConfig.Source) {
+    init(_ extent: VICExtent, known: @escaping (String) -> VICKnowledge, _ source: @escaping VICExecutorConfig.Source) {
         self.extent = extent
-        self.isKnown = isKnown
+        self.known = known
         self.source = source
     }
 
-    func check() throws(SpecError) { if !issues.isEmpty { throw SpecError(issues: issues, omitted: omitted) } }
+    var error: SpecError? { issues.isEmpty ? nil : SpecError(issues: issues, omitted: omitted) }
 
     mutating func report(_ key: VICKey, _ problem: String, _ kind: SpecIssue.Kind = .invalid) {
+        // What any process of the container can write must not keep it from being started, or its configuration from being read.
+        if key.isWritable && kind == .invalid { return warn(SpecIssue(kind, key.name, problem)) }
         if issues.count < SpecError.limit { issues.append(SpecIssue(kind, key.name, problem)) } else { omitted += 1 }
     }
+
+    private mutating func warn(_ issue: SpecIssue) { if warnings.count < SpecError.limit { warnings.append(issue) } }
 
     /// The text under a key, empty where it is empty; nil where there is none.
     mutating func value(_ key: VICKey) -> String? {
@@ -112,8 +134,14 @@ struct VICDecoder: VICFieldCoder {
 
     /// A value's text in a message.
     private static func quoted(_ text: String) -> String {
-        let printable = text.utf8.prefix(64).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: "?") : $0 }
-        return "\"\(String(decoding: printable, as: UTF8.self))\"" + (text.utf8.count > 64 ? "…" : "")
+        var printable = ""
+        for scalar in text.unicodeScalars {
+            if printable.utf8.count >= 64 { return "\"\(printable)\"…" }
+            // Control characters of both kinds, C0 and C1, could steer a terminal.
+            let isControl = scalar.value < 0x20 || scalar.value >= 0x7F && scalar.value < 0xA0
+            printable.unicodeScalars.append(isControl ? "?" : scalar)
+        }
+        return "\"\(printable)\""
     }
 
     private mutating func read<Value>(_ key: VICKey, _ value: inout Value, _ expected: String, _ parse: (String) -> Value?) {
@@ -176,7 +204,7 @@ struct VICDecoder: VICFieldCoder {
         case .exact(let strings): value = strings
         case .guessed(let strings):
             value = strings
-            warnings.append(
+            warn(
                 SpecIssue(
                     .invalid, key.values.name,
                     "a string of this list has a \"|\" in it, which the key cannot express; it was put together by guess"))
@@ -237,29 +265,45 @@ struct VICDecoder: VICFieldCoder {
     mutating func map<Value: VICElement>(_ name: String, isNonPersistent: Bool, _ value: inout [Value]) {
         let key = place.field(name, nonPersistent: isNonPersistent)
         guard let text = self.value(key), !text.isEmpty else { return }
-        let names = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
-        if names.count > Self.elementLimit { return report(key, "expected at most \(Self.elementLimit) elements, found \(names.count)") }
         value = []
-        for name in names {
+        var (taken, new): (Set<String>, Int) = ([], 0)
+        for name in text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false) {
             let name = String(Substring(name))
             if name.isEmpty { return report(key, "an element has no name") }
-            if value.contains(where: { key.element($0.key).field("").isSame(as: key.element(name).field("")) }) {
-                return report(key, "the element \(Self.quoted(name)) is there twice")
-            }
-            let (issuesBefore, omittedBefore) = (issues.count, omitted)
+            if !taken.insert(key.element(name).folded).inserted { return report(key, "the element \(Self.quoted(name)) is there twice") }
+            let knowledge = known(name)
+            if knowledge == .none { new += 1 }
+            if new > Self.elementLimit { return report(key, "expected at most \(Self.elementLimit) new elements, found more") }
             var element = Value()
             element.key = name
-            let isKnown = isKnown(name)
-            at(key.element(name)) { if isKnown { element.changingFields(&$0) } else { element.fields(&$0) } }
-            if isNonPersistent, !hasFailed, issues.count > issuesBefore {
-                element.problem = SpecError(issues: Array(issues[issuesBefore...]), omitted: omitted - omittedBefore).description
-                issues.removeLast(issues.count - issuesBefore)
+            let (issuesBefore, omittedBefore) = (issues.count, omitted)
+            read(&element, key, knowledge)
+            if (isNonPersistent || Value.isOptional) && !hasFailed && issues.count > issuesBefore {
+                let own = issues[issuesBefore...]
+                if isNonPersistent { element.problem = SpecError(issues: Array(own), omitted: omitted - omittedBefore).description }
+                if Value.isOptional { for issue in own { warn(issue) } }
+                issues.removeLast(own.count)
                 omitted = omittedBefore
             }
             value.append(element)
         }
         // However the host orders them.
         value.sort { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+    }
+
+    private mutating func read<Value: VICElement>(_ element: inout Value, _ key: VICKey, _ knowledge: VICKnowledge) {
+        // The host could not be asked for such a key: it is one word of a line.
+        if element.key.utf8.count > Self.nameLimit || !element.key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
+            let expected = "expected elements' names of at most \(Self.nameLimit) printable ASCII characters"
+            return report(key, "\(expected), found \(Self.quoted(element.key))")
+        }
+        at(key.element(element.key)) {
+            switch knowledge {
+            case .none: element.fields(&$0)
+            case .running: element.changingFields(&$0)
+            case .over: break
+            }
+        }
     }
 
     mutating func information(_ body: (inout VICDecoder) -> Void) { if extent == .all { body(&self) } }

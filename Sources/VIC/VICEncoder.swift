@@ -145,8 +145,14 @@ struct VICEncoder: VICFieldCoder {
         value.sort { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
         var names = ""
         for element in value {
-            let isPlain = !element.key.utf8.contains { $0 == UInt8(ascii: "|") || $0 == UInt8(ascii: "@") }
-            if element.key.isEmpty || !isPlain { report(key, "\"\(element.key)\" cannot be an element's name") }
+            // Printable ASCII, and nothing that separates keys from what stands beside them.
+            let isPlain = element.key.utf8.allSatisfy {
+                $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "|") && $0 != UInt8(ascii: "@") && $0 != UInt8(ascii: "=")
+                    && $0 != UInt8(ascii: ":")
+            }
+            if element.key.isEmpty || element.key.utf8.count > VICDecoder.nameLimit || !isPlain {
+                report(key, "\"\(element.key)\" cannot be an element's name")
+            }
             if element.problem != nil { report(key, "\"\(element.key)\" was not understood when it was read") }
             names += (names.isEmpty ? "" : "|") + element.key
             var copy = element

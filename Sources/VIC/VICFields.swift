@@ -47,12 +47,15 @@ protocol VICElement: VICFields {
     var key: String { get set }
     /// Only what can change while it runs.
     mutating func changingFields<Coder: VICFieldCoder>(_ coder: inout Coder)
+    /// The container runs without it, too, and so what is wrong with its keys is no more than a warning.
+    static var isOptional: Bool { get }
     /// What is wrong with its keys; where they are its own affair and not that of the whole configuration.
     var problem: String? { get set }
 }
 
 extension VICElement {
     mutating func changingFields<Coder: VICFieldCoder>(_ coder: inout Coder) { fields(&coder) }
+    static var isOptional: Bool { false }
     var problem: String? {
         get { nil }
         set {}
@@ -164,6 +167,8 @@ extension VICVersion: VICFields {
 }
 
 extension VICMount: VICElement {
+    static var isOptional: Bool { true }
+
     mutating func fields<Coder: VICFieldCoder>(_ coder: inout Coder) {
         coder.structure("source", .readOnly) { source.fields(&$0) }
         coder.string("dest", .readOnly, &destination)
@@ -188,6 +193,8 @@ extension VICURL: VICFields {
 }
 
 extension VICNetworkEndpoint: VICElement {
+    static var isOptional: Bool { true }
+
     mutating func fields<Coder: VICFieldCoder>(_ coder: inout Coder) {
         // An embedded structure without a key of its own is named as its type is.
         coder.structure("Common", .readOnly) {

@@ -21,7 +21,8 @@ public struct VICKey: Equatable, Sendable {
     public static let secretSuffix = "@secret"
 
     private var path: [UInt8]
-    private var isWritable: Bool
+    /// Whether the guest may write it.
+    private(set) var isWritable: Bool
     private var isNonPersistent: Bool
     /// `~`: the values of a list, rather than their number.
     private var isValues = false
@@ -57,10 +58,18 @@ public struct VICKey: Equatable, Sendable {
         return key
     }
 
-    /// Whether the host takes them for the same: it does not look at upper and lower case.
-    public func isSame(as other: VICKey) -> Bool {
-        func folded(_ byte: UInt8) -> UInt8 { byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte }
-        return name.utf8.elementsEqual(other.name.utf8) { folded($0) == folded($1) }
+    /// What two elements of a map have in common whose keys the host takes for the same: it does not look at upper and lower case,
+    /// and a separator in a name is one of the key.
+    var folded: String {
+        var bytes: [UInt8] = []
+        for byte in path.prefix(while: { $0 != UInt8(ascii: "@") }) {
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"): bytes.append(byte | 0x20)
+            case UInt8(ascii: "."): bytes.append(UInt8(ascii: "/"))
+            default: bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Where the values of this list are, separated by `|`.

@@ -27,6 +27,8 @@ public struct VICProcess: Equatable, Sendable {
     /// Is to run, or to run on.
     public var isActive: Bool
     public var wantsStdin: Bool
+    /// Waits to be joined before it is started.
+    public var waits: Bool
     public var stopSignal: Signal
     /// Seconds since 1970, 0 where it is not known.
     public var createTime: Int64
@@ -43,9 +45,9 @@ extension VICExecutorConfig {
 
     /// What this configuration means.
     ///
-    /// - Parameter isKnown: as for ``read(_:isKnown:from:)``. The container's own session is never known.
+    /// - Parameter known: as for ``read(_:known:from:)``. The container's own session is never known.
     /// - Throws: ``SpecError`` for what makes it none for a container.
-    public func plan(isKnown: (String) -> Bool = { _ in false }) throws(SpecError) -> VICPlan {
+    public func plan(known: (String) -> VICKnowledge = { _ in .none }) throws(SpecError) -> VICPlan {
         var issues: [SpecIssue] = []
         var warnings: [SpecIssue] = []
         if !isPlainName(id, limit: 128) {
@@ -59,14 +61,16 @@ extension VICExecutorConfig {
         let key = VICKey.session(primary.key, isExec: false)
         var spec = ContainerSpec(args: [])
         spec.process = primary.process(key, &issues)
-        spec.tether.stop.signal = primary.signal(key, &issues)
+        spec.tether.stop.signal = primary.signal(key, &warnings)
         if !issues.isEmpty { throw SpecError(issues: issues) }
         fill(&spec, primary, &warnings)
         var others: [VICProcess] = []
         for session in sessions where session.key != primary.key {
-            others.append(session.beside(isExec: false, isKnown: isKnown(session.key)))
+            others.append(session.beside(isExec: false, known(session.key), &warnings))
         }
-        for session in execs where session.key != primary.key { others.append(session.beside(isExec: true, isKnown: isKnown(session.key))) }
+        for session in execs where session.key != primary.key {
+            others.append(session.beside(isExec: true, known(session.key), &warnings))
+        }
         let notHonoured = unbuilt(primary, &warnings)
         return VICPlan(
             spec: spec, primary: primary, others: others, files: VICFiles(self, hostname: spec.hostname ?? ""), notHonoured: notHonoured,
@@ -79,6 +83,8 @@ extension VICExecutorConfig {
         spec.readonlyPaths = []
         spec.tether.id = id
         spec.tether.log.format = .vic
+        // Its reader puts a time before each record, and VIC itself wrote a line's beginning only at the end of it.
+        spec.tether.log.partialFlushMilliseconds = 2000
         spec.tether.stdin = primary.openStdin ? .open : .none
         spec.tether.restart = primary.restart ? .always : .no
         // VIC bounds the number of execs by nothing, and leaves those that have ended in the configuration.
@@ -169,22 +175,23 @@ extension VICSession {
         return process
     }
 
-    fileprivate func signal(_ key: VICKey, _ issues: inout [SpecIssue]) -> Signal {
+    fileprivate func signal(_ key: VICKey, _ warnings: inout [SpecIssue]) -> Signal {
         if stopSignal.isEmpty { return .terminate }
         if let signal = Signal(name: stopSignal) { return signal }
-        issues.append(SpecIssue(.invalid, key.field("stopSignal").name, "there is no signal of this name"))
+        warnings.append(SpecIssue(.invalid, key.field("stopSignal").name, "there is no signal of this name; SIGTERM is taken"))
         return .terminate
     }
 
-    fileprivate func beside(isExec: Bool, isKnown: Bool) -> VICProcess {
+    fileprivate func beside(isExec: Bool, _ knowledge: VICKnowledge, _ warnings: inout [SpecIssue]) -> VICProcess {
         var result = VICProcess(
-            id: key, isExec: isExec, process: nil, problem: problem, isActive: active, wantsStdin: openStdin, stopSignal: .terminate,
+            id: key, isExec: isExec, process: nil, problem: problem, isActive: active, wantsStdin: openStdin, waits: runBlock,
+            stopSignal: .terminate,
             createTime: createTime)
-        if problem != nil || isKnown { return result }
+        if problem != nil || knowledge != .none { return result }
         var issues: [SpecIssue] = []
         let key = VICKey.session(key, isExec: isExec)
         let process = process(key, &issues)
-        result.stopSignal = signal(key, &issues)
+        result.stopSignal = signal(key, &warnings)
         if issues.isEmpty { result.process = process } else { result.problem = SpecError(issues: issues).description }
         return result
     }

@@ -15,7 +15,7 @@ public struct VICResults: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - time: since when, in seconds since 1970.
-    ///   - created: when the session was, as the host said it, or 0.
+    ///   - created: when the session was, as the host said it, or 0: then what the host has stays.
     ///   - resurrections: how often it had been started before.
     public func started(at time: Int64, created: Int64, resurrections: Int64) -> [VICKeyValue] {
         starting(time, created, resurrections) + [key("status", "0"), key("started", "true")]
@@ -41,8 +41,8 @@ public struct VICResults: Equatable, Sendable {
     public func ended(status: Int64, at time: Int64) -> [VICKeyValue] { [key("status", "\(status)"), key(detail: "stoptime", time)] }
 
     private func starting(_ time: Int64, _ created: Int64, _ resurrections: Int64) -> [VICKeyValue] {
-        [
-            key(detail: "createtime", created > 0 ? created : time), key(detail: "starttime", time), key(detail: "stoptime", 0),
+        (created > 0 ? [key(detail: "createtime", created)] : []) + [
+            key(detail: "starttime", time), key(detail: "stoptime", 0),
             VICKeyValue(session.field("diagnostics").field("resurrections", .readWrite), "\(resurrections)"), key("runblock", "false"),
         ]
     }
@@ -62,6 +62,8 @@ public struct VICResults: Equatable, Sendable {
     /// - Parameters: operation, object, cause and exit code as tether has them; the process's working directory.
     public static func reason(_ operation: String, _ object: String, _ cause: String, exitCode: UInt8, directory: String) -> String {
         switch (operation, exitCode) {
+        case ("find user", _) where Int64(object) != nil, ("find group", _) where Int64(object) != nil:
+            "Uids and gids must be in range 0-2147483647"
         case ("find user", _): "Unable to find user \(object): no matching entries in passwd file"
         case ("find group", _): "Unable to find group \(object): no matching entries in group file"
         case ("exec", 127) where !object.utf8.contains(UInt8(ascii: "/")): "\(object): no such executable in PATH"

@@ -16,10 +16,10 @@ public struct RunOptions: Sendable {
     public var qemu = "qemu-system-x86_64"
     /// guestinfo variables by full name.
     public var variables: [String: [UInt8]] = [:]
-    /// Files that hold the values of further variables, by full name. They are read anew each time that the guest asks.
-    public var variableFiles: [String: String] = [:]
     /// A file with further ones, which are taken over whenever it has changed.
     public var variablesFile: VariablesFile?
+    /// How often the guest is refused to set a variable, by the variable's full name.
+    public var refusals: [String: Int] = [:]
     /// Whether captures and status stay behind.
     public var isKept = false
     /// Where the run's files go; nil for a new directory under TMPDIR.
@@ -70,7 +70,15 @@ public struct ContainerRun {
         options.qemu = try QEMUProcess.find(options.qemu)
         let directory = try RunDirectory(path: options.directory, isKept: options.isKept)
         let store = GuestInfoStore(options.variables)
-        try readFiles(into: store)
+        if let file = options.variablesFile {
+            let change = file.follow()
+            let takeOver = { [unowned store] in
+                // What the guest has made of a variable that the file had once is the guest's.
+                for item in change() where item.value != nil || store[item.key] == item.before { store[item.key] = item.value }
+            }
+            takeOver()
+            store.beforeGet = takeOver
+        }
         if options.isKept, let configuration = store["guestinfo.tether.config"] {
             try directory.write(configuration, to: "config.json")
         }
@@ -89,17 +97,16 @@ public struct ContainerRun {
         let log = self.log
         let isKept = options.isKept
         let onSet = options.onSet
+        for (key, times) in options.refusals { store.refuse(key, times: times) }
+        let sets = options.isKept ? try SetLog(directory) : nil
+        store.onRefusal = { key, value in sets?.append("refused", key, value) }
         store.onSet = { key, value in
+            sets?.append("set", key, value)
             onSet?(key, value)
             // What is kept is there for whoever looks while the VM runs; that it could not be written is told at the end.
             if isKept, key == RunOptions.statusKey { try? directory.write(value, to: "status.json") }
             if isKept, key == RunOptions.hostKeysKey { try? directory.write(value, to: "hostkeys") }
             if key == RunOptions.statusKey, let phase = StatusReport(json: value)?.phase { log.info("phase: \(phase.rawValue)") }
-        }
-        if let file = options.variablesFile {
-            let change = file.follow()
-            for (key, value) in change() { store[key] = value }
-            store.beforeGet = { [unowned store] in for (key, value) in change() { store[key] = value } }
         }
         let outcome = try start(directory, store, signals: signalInput)
         let status = store[RunOptions.statusKey]
@@ -107,26 +114,11 @@ public struct ContainerRun {
             if let status { try directory.write(status, to: "status.json") }
             let lines = store.all.map { VMXLine.text($0.key, $0.value) + "\n" }.joined()
             try directory.write(Array(lines.utf8), to: "guestinfo.vmx")
-            log.notice("console.log, session.log, status.json, guestinfo.vmx and qemu.log are in \(directory.path)")
+            log.notice("console.log, session.log, status.json, guestinfo.log, guestinfo.vmx and qemu.log are in \(directory.path)")
+            if let failure = sets?.failure { log.warning("guestinfo.log is not whole: \(failure)") }
         }
         return conclude(outcome, status: status.flatMap { StatusReport(json: $0) }, directory)
     }
-
-    /// A file that cannot be read is an error now, and later no value.
-    private func readFiles(into store: GuestInfoStore) throws(VirtualMachineError) {
-        for (name, path) in options.variableFiles {
-            _ = try system { () throws(SyscallError) in try Files.read(path, limit: Self.variableLimit) }
-            store.setSource(name) { [log] in
-                do throws(SyscallError) { return try Files.read(path, limit: Self.variableLimit) } catch {
-                    log.warning("\(name) has no value now: \(error)")
-                    return nil
-                }
-            }
-        }
-    }
-
-    /// The longest value that VMware holds.
-    private static let variableLimit = 1 << 20
 
     // MARK: The accelerator
 

@@ -1,4 +1,5 @@
 import CLinux
+import GuestInfoHost
 import Linux
 
 /// The directory of one run, for its owner only: sockets, captures and QEMU's own messages.
@@ -77,6 +78,28 @@ final class CaptureFile {
 
     func append(_ bytes: ArraySlice<UInt8>) throws(VirtualMachineError) {
         try RunDirectory.append(Array(bytes), to: file, object: path)
+    }
+}
+
+/// The file of the variables that the guest set, in its order: seconds since the start, what became of it, and a line as in .vmx files.
+final class SetLog {
+    private let file: CaptureFile
+    private let started = Clock.monotonic()
+    /// Why something is not in it.
+    private(set) var failure: VirtualMachineError?
+
+    init(_ directory: RunDirectory) throws(VirtualMachineError) { file = try CaptureFile(directory, "guestinfo.log") }
+
+    func append(_ outcome: String, _ key: String, _ value: [UInt8]) {
+        let milliseconds = (Clock.monotonic() - started) / 1_000_000
+        let fraction = String(1000 + milliseconds % 1000).dropFirst()
+        // The guest could otherwise make lines of its own with a newline in a name.
+        let line = VMXLine.text(ConsoleReader.printable(Array(key.utf8)), value)
+        do throws(VirtualMachineError) {
+            try file.append(Array("\(milliseconds / 1000).\(fraction) \(outcome) \(line)\n".utf8)[...])
+        } catch {
+            failure = failure ?? error
+        }
     }
 }
 

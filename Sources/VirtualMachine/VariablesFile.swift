@@ -11,18 +11,35 @@ public struct VariablesFile: Sendable {
         self.read = read
     }
 
-    /// - Returns: a function that answers with the file's variables when it is another than at the last call, otherwise with none.
-    func follow() -> () -> [String: [UInt8]] {
+    /// What the file has of a variable, and had before; nil for nothing.
+    struct Change {
+        var key: String
+        var value: [UInt8]?
+        var before: [UInt8]?
+    }
+
+    /// - Returns: a function that answers with what is another than at its last call. A file that is gone has nothing.
+    func follow() -> () -> [Change] {
         var last: (Int, Int, Int) = (-1, -1, -1)
+        var known: [String: [UInt8]] = [:]
         return {
             var status = stat()
-            guard stat(path, &status) == 0 else { return [:] }
-            // A file that was replaced has another number, even within the same tick of the clock.
-            let now = (Int(status.st_ino), Int(status.st_mtim.tv_sec), Int(status.st_mtim.tv_nsec))
-            if now == last { return [:] }
-            guard let variables = read() else { return [:] }
+            var now = (-1, -1, -1)
+            var variables: [String: [UInt8]] = [:]
+            if stat(path, &status) == 0 {
+                // A file that was replaced has another number, even within the same tick of the clock.
+                now = (Int(status.st_ino), Int(status.st_mtim.tv_sec), Int(status.st_mtim.tv_nsec))
+                if now == last { return [] }
+                guard let content = read() else { return [] }
+                variables = content
+            } else if clinux_errno() != ENOENT {
+                return []
+            }
             last = now
-            return variables
+            defer { known = variables }
+            let gone = known.filter { variables[$0.key] == nil }.map { Change(key: $0.key, value: nil, before: $0.value) }
+            let changed = variables.filter { known[$0.key] != $0.value }
+            return gone + changed.map { Change(key: $0.key, value: $0.value, before: known[$0.key]) }
         }
     }
 }

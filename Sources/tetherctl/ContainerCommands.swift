@@ -39,16 +39,18 @@ struct PsCommand: ContainerCommand {
 
     func run() throws {
         let answer = try ask(.sessions)
-        if json { return print(String(decoding: answer, as: UTF8.self)) }
+        if json { return print(String(decoding: answer, as: UTF8.self).printableJSON) }
         guard let document = try? JSONDecoder().decode(Document.self, from: Data(answer)) else {
-            StandardErrorLogHandler.say("the answer is not understood: \(String(decoding: answer, as: UTF8.self))")
+            StandardErrorLogHandler.say("the answer is not understood: \(String(decoding: answer, as: UTF8.self).printable)")
             throw ExitCode(1)
         }
         var rows = [["ID", "KIND", "STATE", "PID", "TTY", "CLIENTS", "RESTARTS", "STARTED", "COMMAND"]]
         for session in document.sessions {
             rows.append([
-                session.id, session.kind, session.state, session.pid.map { "\($0)" } ?? "", session.terminal ? "yes" : "no",
-                "\(session.clients)", "\(session.restarts)", session.startedAt ?? "", session.args.map(Self.quoted).joined(separator: " "),
+                session.id.printable, session.kind.printable, session.state.printable, session.pid.map { "\($0)" } ?? "",
+                session.terminal ? "yes" : "no",
+                "\(session.clients)", "\(session.restarts)", session.startedAt?.printable ?? "",
+                session.args.map(Self.quoted).joined(separator: " "),
             ])
         }
         print(TextTable.format(rows))
@@ -64,8 +66,7 @@ struct PsCommand: ContainerCommand {
             switch scalar {
             case "'": quoted += "'\\''"
             case "\n": quoted += "$'\\n'"
-            case _ where scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format: quoted += "·"
-            default: quoted.unicodeScalars.append(scalar)
+            default: quoted += String(scalar).printable
             }
         }
         return quoted + "'"
@@ -114,7 +115,7 @@ struct StatsCommand: ContainerCommand {
     static let configuration = CommandConfiguration(
         commandName: "stats", abstract: "Print the statistics of a running container as JSON, over the VM's serial line.")
     @OptionGroup var target: TargetOptions
-    func run() throws { print(String(decoding: try ask(.stats), as: UTF8.self)) }
+    func run() throws { print(String(decoding: try ask(.stats), as: UTF8.self).printableJSON) }
 }
 
 struct PauseCommand: ContainerCommand {

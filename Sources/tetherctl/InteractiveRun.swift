@@ -120,7 +120,7 @@ final class InteractiveRun: @unchecked Sendable {
 
     private func attach(_ path: String) throws(AttachError) -> AttachOutcome {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .verified { [self] in objection(to: $0) })
-        target.identities = [key]
+        target.identities = Identities(keys: [.held(key)])
         target.synchronisationMilliseconds = nil
         var options = AttachOptions(.attach(session: "", stdoutFrom: "oldest", stderrFrom: "oldest"))
         options.wantsInput = isInteractive
@@ -167,8 +167,13 @@ final class InteractiveRun: @unchecked Sendable {
         done.wait()
         terminal?.restore()
         guard case .failure(let error)? = lock.withLock({ result }) else { return code }
+        // A client that failed first has told so, and had the VM stopped: what that made of the container does not count.
+        if wasOver, code != ContainerRun.timeoutCode {
+            if case .interrupted = error { return code }
+            return ContainerRun.failureCode
+        }
         // A VM that was stopped or failed has told so itself.
-        if wasOver || code == ContainerRun.timeoutCode || code == ContainerRun.failureCode || code >= 128 { return code }
+        if code == ContainerRun.timeoutCode || code == ContainerRun.failureCode || code >= 128 { return code }
         StandardErrorLogHandler.say(error)
         return ContainerRun.failureCode
     }

@@ -17,6 +17,7 @@ struct ProxyCommand: ParsableCommand {
 
     func run() throws {
         Terminations.ignoreBrokenPipes()
+        Terminations.ignoreHangUps()
         do throws(EndpointError) {
             let connection = try LineConnection(to: try line.parse())
             let early = try connection.synchronise(

@@ -70,22 +70,25 @@ struct RunCommand: ParsableCommand {
     var machine = MachineConfiguration.Board.q35
     @Option(
         help: ArgumentHelp(
-            """
-            A further guestinfo variable; "guestinfo." may be left out. May be repeated. With key=@path it is what the file holds each \
-            time that the guest reads it, and can be changed while the VM runs.
-            """, valueName: "key=value"))
+            "A further guestinfo variable; \"guestinfo.\" may be left out. May be repeated.", valueName: "key=value"))
     var guestinfo: [String] = []
     @Option(
         help: ArgumentHelp(
-            "A file with further ones, as key=value or as in a .vmx file. Read again when it changes while the VM runs.", valueName: "path")
+            "A file with further ones, in full, as key=value or as in a .vmx file. Read again when it changes while the VM runs.",
+            valueName: "path")
     )
     var guestinfoFile: String?
+    @Option(
+        help: ArgumentHelp(
+            "Refuse the guest's first attempts to set this guestinfo variable, so many, as a busy host does. May be repeated.",
+            valueName: "key=count"))
+    var refuse: [String] = []
 
     @Option(help: ArgumentHelp("Stop the container after this time. 0: never.", valueName: "seconds"))
     var timeout: UInt32 = 0
     @Option(help: ArgumentHelp("How long the container has to stop before the VM is killed.", valueName: "seconds"))
     var stopTimeout: UInt32 = 15
-    @Flag(help: "Keep console.log, session.log, status.json and config.json, and say where.")
+    @Flag(help: "Keep console.log, session.log, status.json, guestinfo.log and others, and say where.")
     var keep = false
     @Option(help: ArgumentHelp("Keep them in this directory, which must not exist yet.", valueName: "path"))
     var keepIn: String?
@@ -170,7 +173,7 @@ struct RunCommand: ParsableCommand {
         options.accelerator = accel
         options.usesUEFI = firmware == .uefi
         options.qemu = qemu
-        (options.variables, options.variableFiles) = try variables(client)
+        options.variables = try variables(client)
         if let guestinfoFile {
             let read: @Sendable () -> [String: [UInt8]]? = {
                 guard let content = try? Files.read(guestinfoFile, limit: 16 << 20), let dump = try? VICDump(content) else { return nil }
@@ -178,6 +181,12 @@ struct RunCommand: ParsableCommand {
             }
             if read() == nil { throw VirtualMachineError("read --guestinfo-file", guestinfoFile, "it cannot be read") }
             options.variablesFile = VariablesFile(path: guestinfoFile, read: read)
+        }
+        for pair in refuse {
+            guard let equals = pair.firstIndex(of: "="), let count = Int(pair[pair.index(after: equals)...]), count > 0 else {
+                throw VirtualMachineError("read --refuse", pair, "it is no key=count")
+            }
+            options.refusals[Self.variableName(String(pair[..<equals]))] = count
         }
         options.isKept = keep || keepIn != nil
         options.directory = keepIn
@@ -205,9 +214,8 @@ struct RunCommand: ParsableCommand {
         throw VirtualMachineError("find tether.iso", "", "it is not at \(tried.first ?? "any known place"); run \"make iso\" or give --iso")
     }
 
-    private func variables(_ client: InteractiveRun?) throws(VirtualMachineError) -> (values: [String: [UInt8]], files: [String: String]) {
+    private func variables(_ client: InteractiveRun?) throws(VirtualMachineError) -> [String: [UInt8]] {
         var variables: [String: [UInt8]] = [:]
-        var files: [String: String] = [:]
         if let config {
             let content: [UInt8]
             do throws(SyscallError) { content = try ConfigDelivery.read(config) } catch {
@@ -233,19 +241,12 @@ struct RunCommand: ParsableCommand {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {
                 throw VirtualMachineError("read --guestinfo", pair, "it is no key=value")
             }
-            let key = String(pair[..<equals])
-            let name = key.hasPrefix("guestinfo.") ? key : "guestinfo." + key
-            let value = pair[pair.index(after: equals)...]
-            if value.hasPrefix("@") {
-                files[name] = String(value.dropFirst())
-                variables[name] = nil
-            } else {
-                files[name] = nil
-                variables[name] = Array(value.utf8)
-            }
+            variables[Self.variableName(String(pair[..<equals]))] = Array(pair[pair.index(after: equals)...].utf8)
         }
-        return (variables, files)
+        return variables
     }
+
+    private static func variableName(_ key: String) -> String { key.hasPrefix("guestinfo.") ? key : "guestinfo." + key }
 
     /// The variables that deliver a configuration as VIC does.
     /// - Parameter user: in the place of the configuration's.

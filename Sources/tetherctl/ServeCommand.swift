@@ -37,7 +37,9 @@ struct ServeCommand: ParsableCommand {
         let path = socket ?? Self.defaultSocket
         do throws(EndpointError) {
             if list { return print(try table(path)) }
-            var log = Logger(label: "tetherctl") { _ in StandardErrorLogHandler(prefix: "tetherctl") }
+            // A reader of our messages who does not read must not stop the lines.
+            let omitted = StandardErrorLogHandler.Omitted()
+            var log = Logger(label: "tetherctl") { _ in StandardErrorLogHandler(prefix: "tetherctl", omitted: omitted) }
             log.logLevel = verbose ? .debug : .info
             let address = try Endpoint.address(listen)
             let concentrator = try Concentrator(host: address.host, port: address.port, socket: path, log: log)

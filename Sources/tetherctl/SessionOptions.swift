@@ -24,11 +24,15 @@ enum SessionRunner {
     /// The exit status for what is not the process's own.
     static let failure: Int32 = 125
 
+    /// Where the signals come that are passed on, a byte each; -1 before ``run(_:_:)``, which sets it before there is a second thread.
+    nonisolated(unsafe) private(set) static var signals: Int32 = -1
+
     /// - Returns: the exit status for this process.
     static func run(_ target: AttachTarget, _ options: AttachOptions) -> Int32 {
         var options = options
         do throws(AttachError) {
-            options.signals = try watchSignals()
+            signals = try watchSignals()
+            options.signals = signals
             options.log = { StandardErrorLogHandler.say($0) }
             let session = AttachSession(target, options)
             switch try session.run() {

@@ -1,7 +1,9 @@
 import ArgumentParser
 import AttachClient
+import CLinux
 import Foundation
 import LineEndpoint
+import Linux
 import SSH
 
 /// How to reach a guest, who one is, and who it must be: what all clients of the attach line take.
@@ -10,7 +12,10 @@ struct TargetOptions: ParsableArguments {
     @Option(
         name: .customLong("identity"),
         help: ArgumentHelp(
-            "A private key to log in with. May be repeated. (default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa)", valueName: "path"))
+            """
+            A private key to log in with, or its public half where an agent has it. May be repeated. (default: ~/.ssh/id_ed25519, \
+            id_ecdsa, id_rsa)
+            """, valueName: "path"))
     var identities: [String] = []
     @Option(
         name: .customLong("host-key"),
@@ -20,6 +25,9 @@ struct TargetOptions: ParsableArguments {
     var hostKeys: [String] = []
     @Flag(help: "Take a host key that is not known yet without asking, and remember it. One that has changed is refused all the same.")
     var acceptNew = false
+    @Option(
+        help: ArgumentHelp("The name to log in by: \"daemon\" to a VM in VIC's dialect. With a key any name will do.", valueName: "name"))
+    var login = "container"
     @Option(help: ArgumentHelp("How long to wait for the VM to answer on its line. 0: for ever.", valueName: "seconds"))
     var wait: UInt32 = 120
 
@@ -28,6 +36,7 @@ struct TargetOptions: ParsableArguments {
         do throws(EndpointError) { endpoint = try line.parse() } catch { throw .endpoint(error) }
         var target = AttachTarget(endpoint: endpoint, hostKeys: try policy(endpoint))
         target.identities = try loadIdentities()
+        target.user = login
         target.synchronisationMilliseconds = wait == 0 ? nil : Int64(wait) * 1000
         return target
     }
@@ -55,7 +64,7 @@ struct TargetOptions: ParsableArguments {
     }
 
     private static func lines(_ text: String) throws(AttachError) -> [String] {
-        if text.hasPrefix("SHA256:") || text.contains(" ") { return [text] }
+        if text.hasPrefix("SHA256:") || text.contains(" ") && !FileManager.default.fileExists(atPath: text) { return [text] }
         return try content(of: text).split(whereSeparator: \.isNewline).map { String($0) }.filter { !$0.hasPrefix("#") }
     }
 
@@ -65,34 +74,29 @@ struct TargetOptions: ParsableArguments {
         }
     }
 
-    private func loadIdentities() throws(AttachError) -> [PrivateKey] {
-        var keys: [PrivateKey] = []
-        for path in identities {
-            let text = try Self.content(of: path)
-            do throws(SSHError) { keys.append(try PrivateKey(text: text)) } catch {
-                throw .local(operation: "read the private key", object: path, cause: error.cause)
-            }
-        }
-        if !identities.isEmpty { return keys }
-        // Those that are there and not encrypted.
-        for name in ["id_ed25519", "id_ecdsa", "id_rsa"] {
-            guard let text = try? Self.content(of: "\(NSHomeDirectory())/.ssh/\(name)") else { continue }
-            if let key = try? PrivateKey(text: text) { keys.append(key) }
-        }
-        return keys
+    private func loadIdentities() throws(AttachError) -> Identities {
+        let standard = ["id_ed25519", "id_ecdsa", "id_rsa"].map { "\(NSHomeDirectory())/.ssh/\($0)" }
+        let agent = ProcessInfo.processInfo.environment["SSH_AUTH_SOCK"].flatMap { $0.isEmpty ? nil : $0 }
+        return try Identities(named: identities, standard: standard, agent: agent)
     }
 
-    /// Asks the person at the terminal, as OpenSSH does.
+    /// Asks the person at the terminal, as OpenSSH does. A signal is no.
     private static func ask(_ name: String, _ key: PublicKey) -> Bool {
-        guard let terminal = FileHandle(forUpdatingAtPath: "/dev/tty") else { return false }
         let question = """
             The VM at \(name) is not known yet. Its \(key.algorithm) key is
             \(key.fingerprint)
             Is that the one of guestinfo.tether.attach.fingerprints? (yes/no)\u{20}
             """
-        guard (try? terminal.write(contentsOf: Data(question.utf8))) != nil else { return false }
-        let answer = String(decoding: terminal.availableData, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        return answer == "yes"
+        guard let terminal = try? FileDescriptor.open("/dev/tty", O_RDWR | O_NOCTTY),
+            write(terminal.rawValue, Array(question.utf8), question.utf8.count) > 0
+        else { return false }
+        var watched = [
+            pollfd(fd: terminal.rawValue, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: SessionRunner.signals, events: Int16(POLLIN), revents: 0),
+        ]
+        while poll(&watched, 2, -1) < 0, clinux_errno() == EINTR {}
+        guard watched[1].revents == 0, let answer = (try? terminal.read(atMost: 256)) ?? nil else { return false }
+        return String(decoding: answer, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) == "yes"
     }
 }
 

@@ -118,7 +118,7 @@ extension VICCommand {
         func run() throws {
             let keys = try VICCommand.keys(options.config())
             for pair in keys {
-                if !vmx && pair.value.contains(where: \.isNewline) {
+                if !vmx && pair.value.utf8.contains(where: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }) {
                     ConfigCommand.report("\(pair.key): a value of several lines needs --vmx")
                     throw ExitCode.failure
                 }
@@ -149,22 +149,19 @@ extension VICCommand {
                 throw ExitCode.failure
             }
             let asked = Asked()
-            let reading: VICReading?
-            do throws(SpecError) {
-                reading = try VICExecutorConfig.read(.all) { (key) throws(VICSourceError) in
-                    asked.keys.insert(key.lowercased())
-                    return dump.value(key).map { Array($0.utf8) }
-                }
-            } catch {
-                for issue in error.issues { ConfigCommand.report("\(name): \(issue)") }
-                throw ExitCode.failure
+            let (reading, error) = VICExecutorConfig.examine { (key) throws(VICSourceError) in
+                asked.keys.insert(key.lowercased())
+                return dump.value(key).map { Array($0.utf8) }
             }
+            for issue in error?.issues ?? [] { ConfigCommand.report(VICPage.printable("\(name): \(issue)")) }
             guard let reading else {
                 ConfigCommand.report("\(name): there are no keys of VIC's: \(VICKey.containerID.name) is absent")
                 throw ExitCode.failure
             }
             let ignored = dump.names.filter { $0.lowercased().hasPrefix(VICKey.prefix) && !asked.keys.contains($0.lowercased()) }
             print(VICPage.text(reading, revealing: reveal, ignored: ignored.sorted()), terminator: "")
+            // What there is has been shown; that not all of it is understood, the status says.
+            if error != nil { throw ExitCode.failure }
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import VIC
 
 /// The keys in what people have of a VM: its .vmx file, or what `govc vm.info -e` prints, with `-json` or without. Lines of
 /// `key=value`, as `tetherctl vic encode` prints them, are read as well.
@@ -7,6 +8,8 @@ struct VICDump {
     private(set) var values: [String: String] = [:]
     /// The keys as they are written.
     private(set) var names: [String] = []
+    /// Why it is not the dump of one VM.
+    private var conflict: String?
 
     /// - Throws: ``VICDumpError`` for JSON that is none; any other text is read line by line, and lines without a key are passed over.
     init(_ bytes: [UInt8]) throws(VICDumpError) {
@@ -18,13 +21,18 @@ struct VICDump {
             }
             take(object)
         } else {
-            for line in text.split(whereSeparator: \.isNewline) { take(line: line) }
+            // Other characters that end a line in Unicode can stand in a value.
+            for line in bytes.split(separator: UInt8(ascii: "\n")) { take(line: line.last == UInt8(ascii: "\r") ? line.dropLast() : line) }
         }
+        if let conflict { throw VICDumpError(description: conflict) }
     }
 
     func value(_ key: String) -> String? { values[key.lowercased()] }
 
     private mutating func set(_ key: String, _ value: String) {
+        if key.lowercased() == VICKey.containerID.name, let other = values[key.lowercased()], other != value {
+            conflict = "there are several VMs in it: of \(VICPage.printable(other)) and \(VICPage.printable(value)), for example"
+        }
         if values.updateValue(value, forKey: key.lowercased()) == nil { names.append(key) }
     }
 
@@ -39,16 +47,17 @@ struct VICDump {
         }
     }
 
-    private mutating func take(line: Substring) {
-        let line = line.drop { $0 == " " || $0 == "\t" }
-        // .vmx: key = "value"
-        if let separator = line.range(of: " = \""), line.hasSuffix("\"") {
-            let value = line[separator.upperBound...].dropLast()
-            set(String(line[..<separator.lowerBound]), Self.unescaped(value))
-        } else if let separator = line.firstIndex(where: { $0 == "=" || $0 == ":" }) {
-            // govc: key:  value. No key has a = or a : in it.
-            let rest = line[line.index(after: separator)...]
-            set(String(line[..<separator]), String(line[separator] == ":" ? rest.drop { $0 == " " } : rest))
+    /// `key = "value"` of a .vmx file, `key:  value` of govc, or `key=value`. No key has a `=`, a `:` or a space in it.
+    private mutating func take(line: ArraySlice<UInt8>) {
+        let text = Substring(String(decoding: line, as: UTF8.self)).drop { $0 == " " || $0 == "\t" }
+        guard let end = text.firstIndex(where: { $0 == "=" || $0 == ":" || $0 == " " }), end != text.startIndex else { return }
+        let (key, rest) = (String(text[..<end]), text[end...])
+        if rest.hasPrefix(" = \""), rest.hasSuffix("\""), rest.utf8.count >= 5 {
+            set(key, Self.unescaped(rest.dropFirst(4).dropLast()))
+        } else if rest.hasPrefix("=") {
+            set(key, String(rest.dropFirst()))
+        } else if rest.hasPrefix(":") {
+            set(key, String(rest.dropFirst().drop { $0 == " " }))
         }
     }
 

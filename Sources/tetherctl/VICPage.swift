@@ -26,7 +26,7 @@ struct VICPage {
     }
 
     /// Control characters could steer the terminal.
-    private static func printable(_ text: String) -> String {
+    static func printable(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { result, scalar in
             if scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format {
                 result += scalar == "\n" ? "\\n" : scalar == "\t" ? "\\t" : "\\u{\(String(scalar.value, radix: 16))}"

@@ -25,6 +25,12 @@ final class ModelGuest: @unchecked Sendable {
         /// Input becomes output, and its end the end.
         var echoes = false
         var input: [UInt8] = []
+        /// How much of it was taken from each client, by its key.
+        var inputTaken: [UInt64: Int] = [:]
+        /// Clients are forgotten when their line drops.
+        var forgetsInput = false
+        /// Input that waits for the process.
+        var waiting: [UInt8] = []
         var inputHasEnded = false
         var isStarted = true
         var process: [UInt8] = []
@@ -34,11 +40,13 @@ final class ModelGuest: @unchecked Sendable {
         /// What attach and exec are refused with.
         var failure: String?
         var noStdin = false
+        /// What the guest says next of whether input is taken: why it is not, or nil.
+        var inputNews: [String?] = []
     }
 
     /// What the line does to what passes it.
     struct Weather {
-        /// After so many bytes on average from the guest the line is cut; 0: never.
+        /// After so many bytes on average, of both directions, the line is cut; 0: never.
         var cutEvery = 0
         /// Of so many bytes on average one is damaged; 0: none.
         var damageEvery = 0
@@ -59,7 +67,12 @@ final class ModelGuest: @unchecked Sendable {
     /// The next so many requests to start something are not answered: the line is cut instead.
     private var swallowed = 0
 
-    init(_ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0) throws {
+    init(
+        _ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0,
+        authorized: PublicKey? = ModelGuest.clientKey?.publicKey, otherHostKeys: [PrivateKey] = []
+    ) throws {
+        self.otherHostKeys = otherHostKeys
+        self.authorized = authorized
         var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
         directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
@@ -78,6 +91,8 @@ final class ModelGuest: @unchecked Sendable {
     }
 
     private let hostKey: PrivateKey
+    private let authorized: PublicKey?
+    private let otherHostKeys: [PrivateKey]
 
     deinit {
         lock.withLock { isOver = true }
@@ -92,7 +107,7 @@ final class ModelGuest: @unchecked Sendable {
     /// How the tests reach it.
     func target() throws -> AttachTarget {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
-        target.identities = [try #require(ModelGuest.clientKey)]
+        target.identities = Identities(keys: [.held(try #require(ModelGuest.clientKey))])
         target.synchronisationMilliseconds = 20_000
         return target
     }
@@ -129,6 +144,9 @@ final class ModelGuest: @unchecked Sendable {
         var stderr = 0
         var isFinished = false
         var untilCut = Int.max
+        var inputKey: UInt64 = 0
+        /// Bytes of input that may be sent and have not been granted yet.
+        var toGrant = 0
         init(_ line: LineConnection) { self.line = line }
     }
 
@@ -142,6 +160,8 @@ final class ModelGuest: @unchecked Sendable {
         case .closed: return false
         case .nothing: break
         case .bytes(var bytes):
+            bytes = Array(bytes.prefix(connection.untilCut))
+            connection.untilCut -= bytes.count
             damage(&bytes)
             if let server = connection.server {
                 bytes.withUnsafeBytes { server.receive($0, now: now) }
@@ -160,7 +180,7 @@ final class ModelGuest: @unchecked Sendable {
             }
         }
         lock.withLock { pump(connection, server) }
-        return send(connection, server)
+        return send(connection, server) && connection.untilCut > 0
     }
 
     private func begin(_ connection: Connection, _ bytes: [UInt8], _ now: Int64) {
@@ -169,8 +189,8 @@ final class ModelGuest: @unchecked Sendable {
         case .reply(let reply): connection.line.send(reply[...])
         case .synchronised(let reply, let rest):
             connection.line.send(reply[...])
-            var configuration = ServerConfiguration(hostKeys: [hostKey])
-            if let key = ModelGuest.clientKey { configuration.authentication.authorizedKeys = [AuthorizedKey(key.publicKey)] }
+            var configuration = ServerConfiguration(hostKeys: [hostKey] + otherHostKeys)
+            if let authorized { configuration.authentication.authorizedKeys = [AuthorizedKey(authorized)] }
             let server = SSHServer(configuration, random: .thisMachine, now: now)
             connection.server = server
             let every = lock.withLock { conditions.cutEvery }
@@ -221,10 +241,10 @@ final class ModelGuest: @unchecked Sendable {
                 let answer = state.answers[name]
                 server.connection.replyToGlobalRequest(success: answer != nil, data: Array((answer ?? "").utf8))
             }
-        case .data(let id, let data):
+        case .data(_, let data):
             state.input += data
-            if state.echoes { state.stdout += data }
-            server.connection.grant(id, bytes: data.count)
+            state.inputTaken[connection.inputKey, default: 0] += data.count
+            state.waiting += data
         case .eof: if connection.isAttached { state.inputHasEnded = true }
         case .request(let id, let name, let data, let wantsReply):
             state.requests.append((name, data))
@@ -244,11 +264,13 @@ final class ModelGuest: @unchecked Sendable {
             let wanted = reader.text()
             starts = [reader.text(), reader.text()]
             wantsInput = reader.boolean()
+            connection.inputKey = reader.uint64()
             if !state.isStarted || !(wanted.isEmpty || wanted == state.id) { failure = Self.failure("unknownSession") }
         } else {
             state.process = reader.string()
             wantsInput = reader.boolean()
             state.id = reader.text()
+            connection.inputKey = reader.uint64()
             if swallowed == 0, failure == nil { state.isStarted = true }
         }
         precondition(reader.isComplete, "the request has another form")
@@ -276,8 +298,12 @@ final class ModelGuest: @unchecked Sendable {
         for number in [connection.stdout, connection.stderr, starts[0] == "oldest" ? 0 : connection.stdout - wanted[0], 0] {
             writer.uint64(UInt64(number))
         }
+        let isForgotten = state.forgetsInput && state.inputTaken.removeValue(forKey: connection.inputKey) != nil
+        writer.boolean(wantsInput && !isForgotten)
+        writer.uint64(UInt64(state.inputTaken[connection.inputKey, default: 0]))
         server.connection.request(id, name: "attached@tether", data: writer.bytes)
-        if wantsInput { server.connection.grant(id, bytes: 64 * 1024) }
+        // What waits for the process is less for the next client.
+        if wantsInput { connection.toGrant = ResumableInput.window - state.waiting.count }
         connection.isAttached = true
         return true
     }
@@ -289,10 +315,25 @@ final class ModelGuest: @unchecked Sendable {
     /// Sends what there is room for, and in the end how it ended.
     private func pump(_ connection: Connection, _ server: SSHServer) {
         guard connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
+        let read = state.waiting.prefix(1 + random(8192))
+        if state.echoes { state.stdout += read }
+        connection.toGrant += read.count
+        state.waiting.removeFirst(read.count)
+        if connection.toGrant >= ResumableInput.window / 4 || state.waiting.isEmpty {
+            server.connection.grant(id, bytes: connection.toGrant)
+            connection.toGrant = 0
+        }
+        for end in state.inputNews {
+            var writer = WireWriter()
+            writer.boolean(end == nil)
+            writer.text(end ?? "")
+            server.connection.request(id, name: "stdin@tether", data: writer.bytes)
+        }
+        state.inputNews = []
         connection.stdout += server.connection.send(data: state.stdout[connection.stdout...].prefix(8192), on: id)
         connection.stderr += server.connection.sendExtended(data: state.stderr[connection.stderr...].prefix(8192), on: id)
         let isAll = connection.stdout == state.stdout.count && connection.stderr == state.stderr.count
-        guard isAll, !state.echoes || state.inputHasEnded else { return }
+        guard isAll, !state.echoes || state.inputHasEnded && state.waiting.isEmpty else { return }
         if let signal = state.exitSignal {
             server.connection.request(id, .exitSignal(name: signal, coreDumped: false, message: ""))
         } else if let code = state.exitCode {
@@ -309,81 +350,4 @@ final class ModelGuest: @unchecked Sendable {
         server.connection.sendEOF(id)
         server.connection.close(id)
     }
-}
-
-/// Runs a client of the guest with pipes for its streams.
-struct ClientRun {
-    var stdout: [UInt8] = []
-    var stderr: [UInt8] = []
-    var log: [String] = []
-    var outcome: AttachOutcome?
-    var error: AttachError?
-
-    init(
-        _ target: AttachTarget, _ purpose: AttachOptions.Purpose, input: [UInt8]? = nil, _ change: (inout AttachOptions) -> Void = { _ in }
-    ) throws {
-        let streams = [try Pipe().take(), try Pipe().take(), try Pipe().take()]
-        var options = AttachOptions(purpose)
-        options.wantsInput = input != nil
-        (options.stdin, options.stdout, options.stderr) = (streams[0].read, streams[1].write, streams[2].write)
-        let lines = Lines()
-        options.log = { lines.append($0) }
-        change(&options)
-        let writer = streams[0].write
-        let bytes = input ?? []
-        let collectors = [Collector(streams[1].read), Collector(streams[2].read)]
-        let feeder = Thread {
-            let output = FileHandle(fileDescriptor: writer, closeOnDealloc: true)
-            try? output.write(contentsOf: Data(bytes))
-            try? output.close()
-        }
-        feeder.start()
-        let session = AttachSession(target, options)
-        do throws(AttachError) { outcome = try session.run() } catch { self.error = error }
-        for stream in [streams[0].read, streams[1].write, streams[2].write] { close(stream) }
-        stdout = collectors[0].bytes()
-        stderr = collectors[1].bytes()
-        log = lines.all
-    }
-}
-
-final class Lines: @unchecked Sendable {
-    private let lock = NSLock()
-    private var lines: [String] = []
-    func append(_ line: String) { lock.withLock { lines.append(line) } }
-    var all: [String] { lock.withLock { lines } }
-}
-
-/// Reads a descriptor to its end in a thread.
-final class Collector: @unchecked Sendable {
-    private var data = Data()
-    private let done = DispatchSemaphore(value: 0)
-
-    init(_ descriptor: Int32) {
-        let thread = Thread { [self] in
-            let input = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-            data = (try? input.readToEnd()) ?? Data()
-            done.signal()
-        }
-        thread.start()
-    }
-
-    func bytes() -> [UInt8] {
-        done.wait()
-        return Array(data)
-    }
-}
-
-func noise(_ count: Int, seed: UInt64) -> [UInt8] {
-    var state = seed
-    return (0..<count).map { _ in
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return UInt8(truncatingIfNeeded: state >> 33)
-    }
-}
-
-/// Says where two long streams differ first.
-func expectSame(_ got: [UInt8], _ expected: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
-    let difference = zip(got, expected).enumerated().first { $0.element.0 != $0.element.1 }?.offset
-    #expect(difference == nil && got.count == expected.count, "\(got.count) of \(expected.count) bytes", sourceLocation: sourceLocation)
 }

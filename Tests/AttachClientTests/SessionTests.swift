@@ -76,6 +76,54 @@ import Testing
         #expect(guest.with { $0.process } == Array("{\"args\":[\"cat\"]}".utf8) && guest.with { $0.id } == "e1")
     }
 
+    @Test("input across hundreds of cuts of the line in both directions: no byte is lost or comes twice")
+    func inputAcrossCuts() throws {
+        let input = noise(2 << 20, seed: 7)
+        let guest = try ModelGuest(.init(exitCode: 7, echoes: true, isStarted: false), .init(cutEvery: 16_000, damageEvery: 200_000))
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e1"), input: input)
+        #expect(run.outcome == .exited(7), "\(run.error?.description ?? "") \(run.log.suffix(3))")
+        expectSame(guest.with { $0.input }, input)
+        expectSame(run.stdout, input)
+        #expect(guest.connections > 200, "only \(guest.connections) connections")
+        #expect(guest.with { $0.inputTaken.count } == 1 && !run.log.contains { $0.contains("lost") })
+    }
+
+    @Test("input that a guest has forgotten about may be lost: that is said, and the exit status is not the process's")
+    func forgottenInput() throws {
+        let input = noise(1 << 20, seed: 8)
+        let guest = try ModelGuest(.init(exitCode: 0, echoes: true, forgetsInput: true, isStarted: false), .init(cutEvery: 300_000))
+        let run = try ClientRun(try guest.target(), .exec(process: [123, 125], session: "e1"), input: input)
+        #expect(guest.connections > 1)
+        #expect(run.log.contains { $0.hasPrefix("up to ") && $0.hasSuffix("on their way when the line dropped may be lost") }, "\(run.log)")
+        guard case .refused(_, "e1", "not all input may have reached it", _, 125)? = run.error else {
+            Issue.record("\(String(describing: run.error)) \(String(describing: run.outcome))")
+            return
+        }
+        // Nothing comes twice, at least: what arrived is a part of what was sent, in its order.
+        var rest = run.stdout[...]
+        for byte in input where byte == rest.first { rest = rest.dropFirst() }
+        #expect(rest.isEmpty)
+    }
+
+    @Test("input that somebody else ended is said to be lost, and the exit status is not the process's; not so where the process did")
+    func endedInput() throws {
+        signalIgnored
+        for (why, isLost) in [("requested", true), ("process", false)] {
+            let guest = try ModelGuest(.init(exitCode: nil))
+            let thread = Thread {
+                while guest.with({ $0.input.isEmpty }) { usleep(1000) }
+                guest.with { $0.inputNews = [why] }
+                while guest.with({ !$0.inputNews.isEmpty }) { usleep(1000) }
+                guest.with { $0.exitCode = 3 }
+            }
+            thread.start()
+            let run = try ClientRun(try guest.target(), primary, input: noise(32 << 20, seed: 9))
+            let isSaid = run.log.contains { $0.hasPrefix("the input of session c1 was ended before ") }
+            #expect(isSaid == isLost && (run.outcome == .exited(3)) == !isLost, "\(run.log) \(String(describing: run.error))")
+            if isLost { #expect(run.error.map { "\($0)" }?.contains("not all input may have reached it") == true) }
+        }
+    }
+
     @Test("a line that drops before exec is answered starts the process once", arguments: [1, 3])
     func execAgain(_ swallowed: Int) throws {
         let guest = try ModelGuest(.init(stdout: [1, 2], exitCode: 9, isStarted: false), swallows: swallowed)
@@ -139,6 +187,73 @@ import Testing
         _ = write(pipe.write, [UInt8(SIGHUP)], 1)
         #expect(try ClientRun(target, primary) { $0.signals = pipe.read }.outcome == .hungUp)
         _ = silent.rawValue
+    }
+
+    @Test("a signal ends a client whose output nobody reads, after the session has ended")
+    func unreadOutput() throws {
+        let guest = try ModelGuest(.init(stdout: noise(200_000, seed: 1)))
+        let (output, signals) = (try Pipe().take(), try Pipe().take())
+        let thread = Thread {
+            usleep(500_000)
+            var byte = UInt8(SIGTERM)
+            _ = write(signals.write, &byte, 1)
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary) {
+            $0.stdout = output.write
+            $0.signals = signals.read
+        }
+        #expect(run.error == .interrupted(SIGTERM))
+        for number in [output.read, output.write, signals.read, signals.write] { close(number) }
+    }
+
+    @Test("a socket for output whose reader is gone ends the client, and not the session")
+    func closedSocket() throws {
+        let guest = try ModelGuest(.init(exitCode: nil))
+        for isError in [false, true] {
+            var ends: [Int32] = [-1, -1]
+            try attempt("socketpair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) }
+            close(ends[1])
+            let run = try ClientRun(try guest.target(), primary) { if isError { $0.stderr = ends[0] } else { $0.stdout = ends[0] } }
+            #expect(run.outcome == .outputClosed)
+            close(ends[0])
+        }
+    }
+
+    @Test("a status that no process ends with is no success", arguments: [256, 512, UInt32.max])
+    func statuses(_ status: UInt32) throws {
+        let guest = try ModelGuest(.init(exitCode: status))
+        #expect(try ClientRun(try guest.target(), primary).outcome == .exited(125))
+    }
+
+    @Test("after an end of input at a terminal more can follow, for the process that is started next")
+    func inputAnew() throws {
+        let guest = try ModelGuest(.init(exitCode: nil))
+        let master = posix_openpt(O_RDWR | O_NOCTTY)
+        try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
+        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY)
+        let thread = Thread {
+            func wait(_ condition: (ModelGuest.Session) -> Bool) {
+                let deadline = Deadline.after(milliseconds: 10_000)
+                while !guest.with({ condition($0) }), !deadline.hasPassed { usleep(1000) }
+            }
+            _ = write(master, "one\n\u{4}", 5)
+            wait { $0.requests.contains { $0.name == "close-stdin@tether" } }
+            guest.with { $0.inputNews = ["requested"] }
+            wait { $0.inputNews.isEmpty }
+            guest.with { $0.inputNews = [nil] }
+            wait { $0.inputNews.isEmpty }
+            _ = write(master, "two\n", 4)
+            wait { $0.input.count == 8 }
+            guest.with { $0.exitCode = 4 }
+        }
+        thread.start()
+        let run = try ClientRun(try guest.target(), primary, input: []) { $0.stdin = slave }
+        #expect(run.outcome == .exited(4))
+        #expect(guest.with { String(decoding: $0.input, as: UTF8.self) } == "one\ntwo\n" && guest.with { !$0.inputHasEnded })
+        #expect(guest.with { $0.requests.filter { $0.name == "close-stdin@tether" }.count } == 1)
+        close(master)
+        close(slave)
     }
 
     @Test("a terminal: raw, with its size, left by the detach keys, and as before afterwards")

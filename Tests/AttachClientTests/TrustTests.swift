@@ -62,11 +62,46 @@ import Testing
         #expect(try run(changed, true, name: "vm:web 2").outcome == .exited(0))
     }
 
+    @Test("a known name with a key of another type has changed; a guest with several keys is asked for the one that is known")
+    func keyTypes() throws {
+        let directory = NSTemporaryDirectory() + "tether-known-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let file = KnownHosts(path: directory + "/known_hosts")
+        let first = try #require(ModelGuest.hostKey)
+        let second = try PrivateKey(ecdsaP256Scalar: [UInt8](repeating: 5, count: 32))
+        func run(_ guest: ModelGuest, _ policy: HostKeyPolicy) throws -> ClientRun {
+            var target = try guest.target()
+            target.hostKeys = policy
+            return try ClientRun(target, primary)
+        }
+        let known = HostKeyPolicy.knownHosts(file, name: "vm") { _ in true }
+        // A file whose last line has no end is not spoiled.
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try Data("other \(first.publicKey.line)".utf8).write(to: URL(fileURLWithPath: file.path))
+        #expect(try run(try ModelGuest(.init(), hostKey: second), known).outcome == .exited(0))
+        #expect(
+            try String(contentsOfFile: file.path, encoding: .utf8) == "other \(first.publicKey.line)\nvm \(second.publicKey.line)\n")
+        // The guest has both: it is asked for the one that is known, though it would rather have the other.
+        let both = try ModelGuest(.init(), otherHostKeys: [second])
+        #expect(try run(both, known).outcome == .exited(0))
+        #expect(try run(both, .pinned(keys: [second.publicKey], fingerprints: [])).outcome == .exited(0))
+        let stranger = try run(try ModelGuest(.init()), known)
+        #expect(stranger.error?.description.contains("has changed") == true && stranger.outcome == nil)
+    }
+
+    @Test("what a guest says cannot command the terminal")
+    func guestText() throws {
+        #expect("a\u{1b}]52;c\u{7}\u{9b}2J\u{202e}é\n".printable == "a·]52;c··2J·é·")
+        #expect("{\"a\":\"\u{9b}\u{1f}\u{e0001}\"}\n".printableJSON == "{\"a\":\"\\u009b\\u001f\\udb40\\udc01\"}\n")
+        let evil = "{\"error\":{\"operation\":\"do\",\"object\":\"\\u001b[2J\",\"cause\":\"x\"}}"
+        #expect(AttachClient.failure(in: Array(evil.utf8))?.description == "do ·[2J: x")
+    }
+
     @Test("a client that is not let in is told so, once")
     func unauthorised() throws {
         let guest = try ModelGuest(.init())
         var target = try guest.target()
-        target.identities = [try PrivateKey(ed25519Seed: [UInt8](repeating: 2, count: 32))]
+        target.identities = Identities(keys: [.held(try PrivateKey(ed25519Seed: [UInt8](repeating: 2, count: 32)))])
         let run = try ClientRun(target, primary)
         guard case .connection(let error)? = run.error else {
             Issue.record("\(String(describing: run.error))")
@@ -101,6 +136,10 @@ import Testing
         #expect(keys.filter([5, 1, 97, 1, 98, 7]) == ([5], true))
         var one = try #require(DetachKeys("ctrl-]"))
         #expect(one.filter([65, 29, 66]) == ([65], true))
+        var twice = try #require(DetachKeys("a,a,b"))
+        #expect(twice.filter(Array("aaab".utf8)[...]) == ([97], true))
+        var thrice = try #require(DetachKeys("ctrl-p,ctrl-p,ctrl-q"))
+        #expect(thrice.filter([16, 16, 16, 17]) == ([16], true))
         var none = DetachKeys.none
         #expect(none.filter([16, 17]) == ([16, 17], false))
     }

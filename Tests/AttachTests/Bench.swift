@@ -27,8 +27,10 @@ final class ModelPID1 {
     var attached: ((ClientMessage) -> ServerMessage?)?
     private(set) var messages: [ClientMessage] = []
     private var decoder = FrameDecoder()
-    private var answers: [ServerMessage] = []
+    private var said: [ServerMessage] = []
     var stdinCredit: UInt32 = 1000
+    /// Whether requests that are not about one session are answered; else the test does that.
+    var answers = true
 
     func take(_ bytes: UnsafeRawBufferPointer) throws -> Int {
         let count = decoder.append(bytes)
@@ -57,7 +59,8 @@ final class ModelPID1 {
                 say(.attached(tag: tag, Attached(session: name, stdinCredit: request.wantsStdin ? stdinCredit : 0)))
             }
         case .detach(let tag): say(.detached(tag: tag, Detachment(.requested)))
-        case .subscribe(let tag), .announce(let tag, _), .release(let tag), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
+        case _ where !answers && !isOfSession(message): break
+        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
             .resume(let tag), .signal(let tag, _, _):
             say(.done(tag: tag))
         case .resize(let tag, let session, _, _):
@@ -68,6 +71,13 @@ final class ModelPID1 {
         }
     }
 
+    private func isOfSession(_ message: ClientMessage) -> Bool {
+        switch message {
+        case .pause, .resume, .reload, .stats, .stop: false
+        default: true
+        }
+    }
+
     private func attach(_ tag: UInt32, _ request: AttachRequest) {
         guard let session = sessions.first(where: { request.session.isEmpty || $0.id == request.session }) else {
             return say(.failed(tag: tag, refusal(.unknownSession, "attach to", request.session, "there is no session of this name")))
@@ -75,7 +85,9 @@ final class ModelPID1 {
         if request.wantsStdin && !session.stdinIsOpen {
             return say(.failed(tag: tag, refusal(.noStdin, "attach to", session.id, "its standard input is not open")))
         }
-        var attached = Attached(session: session.id, hasTerminal: session.hasTerminal, stdinCredit: request.wantsStdin ? stdinCredit : 0)
+        var attached = Attached(
+            session: session.id, hasTerminal: session.hasTerminal, stdinCredit: request.wantsStdin ? stdinCredit : 0,
+            stdinTaken: request.inputKey == 0 ? nil : 1234)
         if case .offset(let offset) = request.stdout {
             attached.stdoutOffset = max(offset, session.stdout.first)
             attached.stdoutMissed = attached.stdoutOffset - offset
@@ -87,11 +99,11 @@ final class ModelPID1 {
         RequestFailure(code, operation: operation, object: object, cause: cause)
     }
 
-    func say(_ message: ServerMessage) { answers.append(message) }
+    func say(_ message: ServerMessage) { said.append(message) }
 
     func takeAnswers() -> [ServerMessage] {
-        defer { answers = [] }
-        return answers
+        defer { said = [] }
+        return said
     }
 
     /// The requests for sessions, in their order.
@@ -136,16 +148,20 @@ final class Bench {
     private final class Log { var lines: [String] = [] }
     var lines: [String] { logs.lines }
 
-    init(allowsNone: Bool = true, vic: Bool = true, user: String = "container") throws {
+    /// - Parameter keyOptions: what restricts the user's key, as in a line of authorized_keys.
+    init(allowsNone: Bool = true, vic: Bool = true, user: String = "container", keyOptions: String = "") throws {
         let hostKey = try PrivateKey(ed25519Seed: [UInt8](repeating: 1, count: 32))
         userKey = try PrivateKey(ed25519Seed: [UInt8](repeating: 2, count: 32))
         var rules = AuthenticationRules()
         rules.allowsNone = allowsNone
         rules.openUser = vic ? "daemon" : nil
-        rules.authorizedKeys = [AuthorizedKey(userKey.publicKey)]
+        rules.authorizedKeys = [
+            keyOptions.isEmpty ? AuthorizedKey(userKey.publicKey) : try AuthorizedKey(line: "\(keyOptions) \(userKey.publicKey.line)")
+        ]
         var configuration = LineServer.Configuration(hostKeys: [hostKey], rules: rules)
         let logs = logs
         configuration.log = { logs.lines.append($0) }
+        bridge.log = configuration.log
         server = LineServer(configuration, bridge: bridge, random: random.source, now: now)
         client = SSHClient(ClientConfiguration(user: user, keys: [userKey], hostKeyCheck: { _ in true }), random: random.source, now: now)
     }

@@ -7,10 +7,11 @@ import Testing
 @testable import Attach
 
 @Suite("Attach: tether's own requests") struct DetailedTests {
-    private func attach(_ session: String, _ stdout: String, _ stderr: String, stdin: Bool) -> [UInt8] {
+    private func attach(_ session: String, _ stdout: String, _ stderr: String, stdin: Bool, key: UInt64 = 0) -> [UInt8] {
         var writer = WireWriter()
         for text in [session, stdout, stderr] { writer.text(text) }
         writer.boolean(stdin)
+        writer.uint64(key)
         return writer.bytes
     }
 
@@ -23,14 +24,17 @@ import Testing
         let bench = try Bench()
         bench.pid1.sessions[0].stdout = SessionSummary.Kept(first: 1000, end: 2000)
         let id = try bench.channel()
-        bench.client.connection.request(id, name: "attach@tether", data: attach("main", "700", "live", stdin: true), wantsReply: true)
+        let wanted = attach("main", "700", "live", stdin: true, key: 7)
+        bench.client.connection.request(id, name: "attach@tether", data: wanted, wantsReply: true)
         try bench.run()
         let (tag, request) = try #require(bench.pid1.attachments.first)
         #expect(request.stdout == .offset(700) && request.stderr == .live && request.session == "main" && bench.pid1.releases == 1)
+        #expect(request.inputKey == 7)
         var events = bench.taken()
         var reader = WireReader(try #require(events.requests(id).first { $0.name == "attached@tether" }).data)
         #expect(reader.text() == "main" && reader.boolean() == false)
-        #expect([reader.uint64(), reader.uint64(), reader.uint64(), reader.uint64()] == [1000, 0, 300, 0] && reader.isComplete)
+        #expect([reader.uint64(), reader.uint64(), reader.uint64(), reader.uint64()] == [1000, 0, 300, 0])
+        #expect(reader.boolean() && reader.uint64() == 1234 && reader.isComplete, "the input that was taken")
         #expect(events.replies(id) == [true])
 
         bench.pid1.say(.exited(tag: tag, result(exitCode: 9)))
@@ -41,6 +45,37 @@ import Testing
         let record = try object(exited.string())
         #expect(record["id"] as? String == "main" && record["exitCode"] as? Int == 9)
         #expect((record["stdout"] as? [String: Any])?["sha256"] as? String == "ab")
+    }
+
+    @Test("stdin@tether says when input is not taken and when it is again; close-stdin@tether ends it without an end of the channel")
+    func input() throws {
+        let bench = try Bench()
+        let id = try bench.channel()
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        bench.client.connection.request(id, name: "attach@tether", data: attach("main", "live", "live", stdin: true), wantsReply: true)
+        try bench.run()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.client.connection.request(id, name: "close-stdin@tether", wantsReply: true)
+        try bench.run()
+        #expect(bench.pid1.messages.contains(.closeStdin(tag: tag)))
+        #expect(bench.taken().replies(id) == [false, true, true])
+        for message in [ServerMessage.stdinClosed(tag: tag, .requested), .stdinOpened(tag: tag), .stdinClosed(tag: tag, .processClosed)] {
+            bench.pid1.say(message)
+            try bench.run()
+        }
+        let told = bench.taken().requests(id).filter { $0.name == "stdin@tether" }
+        func news(_ isTaken: Bool, _ why: String) -> [UInt8] {
+            var writer = WireWriter()
+            writer.boolean(isTaken)
+            writer.text(why)
+            return writer.bytes
+        }
+        #expect(told.map { $0.data } == [news(false, "requested"), news(true, ""), news(false, "process")])
+        // Who asked for no input is not told of it.
+        let other = try bench.channel()
+        bench.client.connection.request(other, name: "attach@tether", data: attach("main", "live", "live", stdin: false), wantsReply: true)
+        try bench.run()
+        #expect(!bench.taken().requests(other).contains { $0.name == "stdin@tether" })
     }
 
     @Test("a session that is not there is said to be missing, and the channel can ask for another")
@@ -70,18 +105,21 @@ import Testing
         let id = try bench.channel()
         var writer = WireWriter()
         writer.text(#"{"args":["ls"]}"#)
-        writer.boolean(false)
+        writer.boolean(true)
         writer.text("mine")
+        writer.uint64(8)
         bench.client.connection.request(id, name: "exec-process@tether", data: writer.bytes, wantsReply: true)
         try bench.run()
         let request = try #require(bench.pid1.execs.first).1
-        #expect(request.session == "mine" && !request.wantsStdin && request.process == Array(#"{"args":["ls"]}"#.utf8))
+        #expect(request.wantsStdin && request.inputKey == 8 && !request.endsInputWithClient, "its input does not end with the client")
+        #expect(request.session == "mine" && request.process == Array(#"{"args":["ls"]}"#.utf8))
         #expect(bench.taken().replies(id) == [true])
         let other = try bench.channel()
         var large = WireWriter()
         large.string([UInt8](repeating: 32, count: 65_537 - 32_768))
         large.boolean(false)
         large.text("")
+        large.uint64(0)
         bench.client.connection.request(other, name: "exec-process@tether", data: Array(large.bytes.dropLast(3)), wantsReply: true)
         try bench.run()
         #expect(bench.taken().replies(other) == [false])

@@ -100,12 +100,14 @@ import Testing
             let line = bench.line
             let used = line.withUnsafeBytes { host.receive($0, now: bench.now) }
             bench.line = Array(line[used...])
+            bench.now += 20_000_000
+            host.tick(now: bench.now)
             let rest = host.takeOutput()
             if !rest.isEmpty { bench.send(rest) }
             try bench.run(connected: false)
             let more = bench.line
             if !host.isSynchronised { bench.line = Array(more[more.withUnsafeBytes { host.receive($0, now: bench.now) }...]) }
-            host.tick(now: bench.now + 1_000_000_000)
+            if !host.isSynchronised { host.tick(now: bench.now + 1_000_000_000) }
         }
         #expect(host.isSynchronised)
         bench.newClient()
@@ -192,20 +194,110 @@ import Testing
         #expect(events.data(id) == "bye" && events.contains(.closed(id)))
     }
 
-    @Test("a client that says nothing does not keep an ended container for long")
+    @Test("a client that has long been silent gets all that the container says at its end, however long the line takes for it")
     func silent() throws {
+        let bench = try Bench()
+        let id = try bench.shell()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.now += 60_000_000_000
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, [UInt8](repeating: 120, count: 16_384)))
+        bench.pid1.sessions[0].state = .ended
+        bench.pid1.say(.event(tag: 2, .sessionsChanged))
+        bench.isBlocked = true
+        try bench.run()
+        // What the line takes of it, it takes slowly.
+        for _ in 0..<40 {
+            bench.now += 1_000_000_000
+            bench.server.tick(now: bench.now)
+            bench.server.withOutput { bytes in
+                bench.line += bytes.prefix(200)
+                return min(200, bytes.count)
+            }
+            try bench.run()
+        }
+        #expect(!bench.pid1.messages.contains(.detach(tag: tag)))
+        bench.isBlocked = false
+        bench.pid1.say(.exited(tag: tag, result(exitCode: 7)))
+        bench.pid1.say(.closing(cause: "the VM powers off"))
+        try bench.run()
+        let events = bench.taken()
+        #expect(events.data(id).utf8.count == 16_384)
+        #expect(events.requests(id).map { SessionRequest(name: $0.name, data: $0.data) } == [.exitStatus(7)])
+    }
+
+    @Test("a client that takes nothing does not keep the VM from going off for long")
+    func stuck() throws {
         let bench = try Bench()
         _ = try bench.shell()
         let tag = try #require(bench.pid1.attachments.first?.tag)
-        bench.pid1.sessions[0].state = .ended
-        bench.pid1.say(.event(tag: 2, .sessionsChanged))
+        bench.isBlocked = true
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, [UInt8](repeating: 120, count: 16_384)))
+        bench.pid1.say(.exited(tag: tag, result()))
+        bench.pid1.say(.closing(cause: "the VM powers off"))
         try bench.run()
-        let deadline = try #require(bench.server.nextDeadline)
-        #expect(deadline <= bench.now + LineServer.patience)
-        bench.server.tick(now: deadline - 1)
-        #expect(!bench.pid1.messages.contains(.detach(tag: tag)))
-        bench.server.tick(now: deadline)
+        // As long as something moves it is waited for.
+        for _ in 0..<8 {
+            #expect(!bench.server.depart(now: bench.now))
+            bench.server.withOutput { _ in 1 }
+            bench.now += LineServer.patience - 1
+        }
+        #expect(!bench.server.depart(now: bench.now))
+        bench.now += LineServer.patience - 1
+        #expect(!bench.server.depart(now: bench.now))
+        bench.now += 1
+        #expect(bench.server.depart(now: bench.now))
+    }
+
+    @Test("a client that synchronised and said no more gives way to one that synchronises, and noise is no client")
+    func abandonedBySYN() throws {
+        let bench = try Bench()
+        func synchronise(_ number: UInt8) throws {
+            bench.line = []
+            bench.send([0x16, number])
+            bench.now += 200_000_000
+            bench.server.tick(now: bench.now)
+            try bench.run(connected: false)
+            try #require(bench.line.starts(with: [0x06, number &+ 1]), "\(bench.line)")
+            bench.send([0x06, (bench.line.last ?? 0) &+ 1])
+            bench.line = []
+            try bench.run(connected: false)
+        }
+        try synchronise(0x2a)
+        bench.now += 10_000_000_000
+        bench.send([1])
+        try bench.run(connected: false)
+        #expect(bench.server.connections == 1)
+        bench.now += 10_000_000_000
+        try synchronise(0x40)
+        #expect(bench.line.first == 0x06 && bench.server.connections == 2)
+        bench.line.removeFirst()
+        // A banner may come in two pieces, the second of them late.
+        bench.newClient()
+        bench.client.flush()
+        var banner: [UInt8] = []
+        bench.client.withOutput { bytes in
+            banner += bytes
+            return bytes.count
+        }
+        bench.now += LineServer.bannerTime - 1_000_000
+        bench.send(Array(banner.prefix(5)))
+        bench.now += 2_000_000
+        bench.send(Array(banner.dropFirst(5)))
         try bench.run()
-        #expect(bench.pid1.messages.contains(.detach(tag: tag)))
+        #expect(bench.isAuthenticated && bench.server.connections == 2)
+    }
+
+    @Test("answers to a client that asks again and again do not pile up before a line that takes nothing")
+    func answers() throws {
+        let bench = try Bench()
+        bench.isBlocked = true
+        for number in UInt8(0)..<100 {
+            bench.send([0x16, number])
+            try bench.run(connected: false)
+        }
+        #expect(bench.server.pendingOutput == 3)
+        bench.isBlocked = false
+        try bench.run(connected: false)
+        #expect(bench.line.starts(with: [0x06, 100]))
     }
 }

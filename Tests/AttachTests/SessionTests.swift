@@ -95,15 +95,44 @@ import Testing
         bench.pid1.say(.stdinCredit(tag: tag, bytes: 300))
         try bench.run()
         #expect(bench.client.connection.room(id) == 300)
-        // The process has closed its end: the rest goes nowhere, and is not waited for.
+        // The process has closed its end: PID 1 drops the rest, and counts it.
         bench.pid1.say(.stdinClosed(tag: tag, .processClosed))
+        bench.pid1.say(.stdinCredit(tag: tag, bytes: 700))
+        try bench.run()
+        #expect(bench.client.connection.send(data: [UInt8](repeating: 65, count: 5000)[...], on: id) == 1000)
+        try bench.run()
+        #expect(bench.pid1.input(tag).count == 2000)
+    }
+
+    @Test("input is not taken behind a detachment: the client sends it again elsewhere, and must not have dropped it")
+    func inputBehindDetachment() throws {
+        let bench = try Bench()
+        // No room for output, so that the channel stays open for what is left of it.
+        let id = try bench.shell(window: 0)
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, [1, 2, 3]))
+        bench.pid1.say(.detached(tag: tag, Detachment(.slow)))
         try bench.run()
         var sent = 0
-        for _ in 0..<100 {
+        for _ in 0..<10 {
             sent += bench.client.connection.send(data: [UInt8](repeating: 65, count: 5000)[...], on: id)
             try bench.run()
         }
-        #expect(sent == 500_000 && bench.pid1.input(tag).count == 1000)
+        #expect(sent == 1000 && bench.pid1.input(tag).isEmpty)
+    }
+
+    @Test("a session may be joined while others' input fills its queue: it takes input all the same, later")
+    func noCreditYet() throws {
+        let bench = try Bench()
+        bench.pid1.stdinCredit = 0
+        let id = try bench.shell()
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        #expect(bench.client.connection.room(id) == 0)
+        bench.pid1.say(.stdinCredit(tag: tag, bytes: 500))
+        try bench.run()
+        #expect(bench.client.connection.send(data: [1, 2][...], on: id) == 2)
+        try bench.run()
+        #expect(bench.pid1.input(tag) == [1, 2])
     }
 
     @Test("a keystroke is one packet, and so is its echo")
@@ -151,7 +180,7 @@ import Testing
             String(decoding: process.process, as: UTF8.self)
                 == #"{"args":["/bin/sh","-c","echo \"a b\""],"addEnv":["LANG=C.UTF-8","LC_ALL=C","TERM=vt100"],"#
                 + #""terminal":true,"consoleSize":{"height":24,"width":65535}}"#)
-        #expect(process.wantsStdin && bench.pid1.releases == 0)
+        #expect(process.wantsStdin && process.endsInputWithClient && bench.pid1.releases == 0)
         // One channel, one session.
         bench.client.connection.request(id, .shell, wantsReply: true)
         try bench.run()
@@ -232,5 +261,56 @@ import Testing
         try bench.run()
         let events = bench.taken()
         #expect(events.errors(id).contains("stdout goes on at 77, stderr at 5") && events.last == .closed(id))
+    }
+
+    @Test("a size is taken for a terminal that was asked for, and makes none")
+    func sizeWithoutTerminal() throws {
+        let bench = try Bench(allowsNone: false, keyOptions: #"restrict,command="id""#)
+        let id = try bench.channel()
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        bench.client.connection.request(id, .terminal(name: "xterm", WindowSize(columns: 80, rows: 24), TerminalModes()), wantsReply: true)
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        bench.client.connection.request(id, .shell, wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [false, false, false, true])
+        let process = try #require(bench.pid1.execs.first).1.process
+        #expect(String(decoding: process, as: UTF8.self) == #"{"args":["/bin/sh","-c","id"]}"#)
+        bench.client.connection.request(id, .windowChange(WindowSize(columns: 80, rows: 24)), wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [false])
+    }
+
+    @Test("what a forced command is told is what was asked for, whole, or nothing runs; nobody else sets its variable")
+    func originalCommand() throws {
+        func run(_ options: String, _ command: [UInt8]) throws -> (process: String?, errors: String) {
+            let bench = try Bench(allowsNone: false, keyOptions: options)
+            let id = try bench.channel()
+            for number in 0..<40 { bench.client.connection.request(id, .environment(name: "LC_\(number)", value: "x")) }
+            for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" {
+                for other in "AB" { bench.client.connection.request(id, .environment(name: "LC_\(letter)\(other)", value: "x")) }
+            }
+            bench.client.connection.request(id, .environment(name: "SSH_ORIGINAL_COMMAND", value: "mine"))
+            bench.client.connection.request(id, .execute(command: command), wantsReply: true)
+            try bench.run()
+            return (bench.pid1.execs.first.map { String(decoding: $0.1.process, as: UTF8.self) }, bench.taken().errors(id))
+        }
+        let long = String(repeating: "long ", count: 2000)
+        let forced = try run(#"command="wrapper""#, Array(long.utf8))
+        #expect(forced.process?.contains("\"SSH_ORIGINAL_COMMAND=\(long)\"") == true && forced.process?.contains("mine") == false)
+        let withNUL = try run(#"command="wrapper""#, Array("a\0b".utf8))
+        #expect(withNUL.process == nil && withNUL.errors == "tether: exec SSH_ORIGINAL_COMMAND: what was asked for has a NUL in it\n")
+        let free = try run("restrict", Array("true".utf8))
+        #expect(free.process?.contains("\"true\"") == true && free.process?.contains("SSH_ORIGINAL_COMMAND") == false)
+    }
+
+    @Test("a command that is not UTF-8 is refused, and no other one runs in its place")
+    func bytesInCommand() throws {
+        let bench = try Bench()
+        let id = try bench.channel()
+        bench.client.connection.request(id, .execute(command: Array("rm caf".utf8) + [0xe9]), wantsReply: true)
+        try bench.run()
+        let events = bench.taken()
+        #expect(bench.pid1.execs.isEmpty && events.errors(id) == "tether: exec the command: it is not UTF-8\n")
+        #expect(events.requests(id).map { SessionRequest(name: $0.name, data: $0.data) } == [.exitStatus(125)])
     }
 }

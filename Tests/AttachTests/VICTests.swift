@@ -105,10 +105,27 @@ import Testing
         #expect(bench.pid1.messages.count { $0 == .closeStdin(tag: tag) } == 1, "the end of the channel is not a second one")
         #expect(bench.pid1.messages.contains { if case .resize(_, "main", 40, 120) = $0 { true } else { false } })
         #expect(bench.pid1.messages.contains { if case .signal(_, "main", 1) = $0 { true } else { false } })
+        #expect(bench.pid1.messages.contains { if case .release(_, "main") = $0 { true } else { false } })
         bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("x".utf8)))
         bench.pid1.say(.exited(tag: tag, result()))
         try bench.run()
         #expect(bench.taken() == [.data(id, Array("x".utf8)), .eof(id), .closed(id)], "VIC's VCH is told no status")
+    }
+
+    @Test("A18, A20: unblock is for the session that was joined, an exec that waits too")
+    func unblocksExec() throws {
+        let bench = try bench()
+        bench.pid1.sessions.append(SessionSummary(id: "e1", kind: .exec, state: .waiting, stdinIsOpen: true))
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        let ids = ConnectionEvent.globalRequest(name: "container-ids", data: wired("main,e1"), wantsReply: true)
+        #expect(bench.taken() == [ids], "one that waits can be joined")
+        bench.client.connection.replyToGlobalRequest(success: true)
+        let id = try bench.channel("attach", extra: Array("e1".utf8))
+        bench.client.connection.request(id, name: "unblock", data: Array("Unblock".utf8), wantsReply: true)
+        try bench.run()
+        #expect(bench.taken().replies(id) == [true])
+        #expect(bench.pid1.messages.contains { if case .release(_, "e1") = $0 { true } else { false } })
     }
 
     @Test("a size for a session without a terminal is refused")
@@ -134,6 +151,67 @@ import Testing
         _ = bench.taken()
         _ = try bench.channel("attach", extra: Array("main".utf8))
         #expect(bench.pid1.attachments.last?.1.stdout == .offset(10))
+    }
+
+    @Test("a VCH that was let go of because it was slow goes on there, too, without words of ours among the output")
+    func resumesAfterSlow() throws {
+        let bench = try bench()
+        let id = try bench.channel("attach", extra: Array("main".utf8))
+        let tag = try #require(bench.pid1.attachments.first?.tag)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("0123456789".utf8)))
+        bench.pid1.say(.detached(tag: tag, Detachment(.slow, stdoutOffset: 10, stderrOffset: 0)))
+        try bench.run()
+        let events = bench.taken()
+        #expect(events.data(id) == "0123456789" && events.errors(id).isEmpty && events.last == .closed(id))
+        #expect(bench.lines.contains { $0.hasPrefix("main: detached:") })
+        bench.send([0x16, 0x40])
+        bench.now += 200_000_000
+        bench.server.tick(now: bench.now)
+        bench.newClient(user: "daemon")
+        try bench.run(connected: false)
+        bench.send([0x06, (bench.line.last ?? 0) &+ 1])
+        bench.line = []
+        try bench.run(connected: false)
+        bench.line.removeFirst()
+        try bench.run()
+        _ = bench.taken()
+        _ = try bench.channel("attach", extra: Array("main".utf8))
+        #expect(bench.pid1.attachments.last?.1.stdout == .offset(10))
+    }
+
+    @Test("what an exec wrote that has ended already is shown to the VCH that comes for it, once")
+    func endedBefore() throws {
+        let bench = try bench()
+        var exec = SessionSummary(id: "exec-1", kind: .exec, state: .ended, stdinIsOpen: false, args: ["echo"])
+        exec.stdout = SessionSummary.Kept(first: 0, end: 2)
+        bench.pid1.sessions.append(exec)
+        bench.pid1.say(.event(tag: 2, .sessionsChanged))
+        try bench.run()
+        _ = bench.taken()
+        let id = try bench.channel("attach", extra: Array("exec-1".utf8))
+        let (tag, request) = try #require(bench.pid1.attachments.last)
+        #expect(request.stdout == .oldest)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("x\n".utf8)))
+        bench.pid1.say(.exited(tag: tag, result("exec-1")))
+        try bench.run()
+        let events = bench.taken()
+        #expect(events.data(id) == "x\n" && events.last == .closed(id))
+        let again = try bench.open("attach", Array("exec-1".utf8))
+        try bench.run()
+        let wait = try #require(bench.pid1.messages.compactMap { if case .wait(let tag, "exec-1") = $0 { tag } else { nil } }.last)
+        bench.pid1.say(.exited(tag: wait, result("exec-1")))
+        try bench.run()
+        #expect(bench.taken() == [.openFailed(again, reason: 1, text: "process finished with exit code: 0")])
+    }
+
+    @Test("daemon is a VCH only where the configuration says so")
+    func onlyWhereAllowed() throws {
+        let bench = try Bench(allowsNone: true, vic: false)
+        bench.newClient(user: "daemon")
+        try bench.run()
+        bench.client.connection.globalRequest(name: "version", wantsReply: true)
+        try bench.run()
+        #expect(bench.isAuthenticated && bench.taken() == [.globalReply(success: false, data: [])])
     }
 
     @Test("other users know nothing of it, and daemon gets in only where that is allowed")

@@ -16,6 +16,9 @@ final class TestLine: @unchecked Sendable {
     private var unclaimed: [UInt8] = []
     private var isClosed = false
     private var carried: (toVM: Int, toClient: Int, packetsToVM: Int, packetsToClient: Int) = (0, 0, 0, 0)
+    /// What becomes of the next piece in each direction.
+    private var harmToVM: (@Sendable ([UInt8]) -> [UInt8])?
+    private var harmToClient: (@Sendable ([UInt8]) -> [UInt8])?
 
     init(_ path: String) throws {
         let line = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -61,6 +64,23 @@ final class TestLine: @unchecked Sendable {
         }
     }
 
+    /// Changes the next piece that a client sends, or the VM.
+    func disturb(towardsVM: Bool, _ harm: @escaping @Sendable ([UInt8]) -> [UInt8]) {
+        lock.withLock { if towardsVM { harmToVM = harm } else { harmToClient = harm } }
+    }
+
+    /// What the VM says to nobody from now on, until it is what is waited for.
+    /// - Returns: nil when it did not come in time.
+    func hear(seconds: Double = 10, until isEnough: ([UInt8]) -> Bool) -> [UInt8]? {
+        let end = Date(timeIntervalSinceNow: seconds)
+        var heard: [UInt8] = []
+        while Date() < end {
+            heard += take(1, seconds: 0.05)
+            if isEnough(heard) { return heard }
+        }
+        return nil
+    }
+
     /// What the VM said to nobody since this was last asked, once there are `count` bytes of it.
     func take(_ count: Int, seconds: Double = 10) -> [UInt8] {
         let end = Date(timeIntervalSinceNow: seconds)
@@ -95,7 +115,7 @@ final class TestLine: @unchecked Sendable {
                     if client >= 0 {
                         carried.toClient += count
                         carried.packetsToClient += 1
-                        send(buffer[..<count], to: client)
+                        send(harmed(&harmToClient, buffer[..<count]), to: client)
                     } else {
                         unclaimed += buffer[..<count]
                     }
@@ -111,7 +131,7 @@ final class TestLine: @unchecked Sendable {
                         if count > 0 {
                             carried.toVM += count
                             carried.packetsToVM += 1
-                            send(buffer[..<count], to: line)
+                            send(harmed(&harmToVM, buffer[..<count]), to: line)
                         } else {
                             _ = Glibc.close(client)
                             client = -1
@@ -126,6 +146,12 @@ final class TestLine: @unchecked Sendable {
             if client >= 0 { _ = Glibc.close(client) }
             client = -1
         }
+    }
+
+    private func harmed(_ harm: inout (@Sendable ([UInt8]) -> [UInt8])?, _ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard let change = harm else { return bytes }
+        harm = nil
+        return change(Array(bytes))[...]
     }
 
     private func send(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) {
@@ -147,9 +173,10 @@ final class AttachVM {
     /// Boots the ISO and waits until the attach server has published its host keys.
     /// - Parameters:
     ///   - attach: members of the configuration's `attach` object, beside the authorized key.
+    ///   - kernelArguments: further ones, with which the kernel is booted without the ISO.
     init(
         image: String? = nil, _ args: [String], tether: [String: Any] = [:], attach: [String: Any] = [:], options: [String] = [],
-        _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
+        kernelArguments: String? = nil, _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
         let scratch = try Scratch()
         self.scratch = scratch
@@ -163,7 +190,9 @@ final class AttachVM {
             change(&config, &process)
         }
         let data = try JSONSerialization.data(withJSONObject: config)
-        let program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options))
+        let program = try RunningProgram(
+            VM.arguments(
+                scratch, image: image, rawConfig: data, options: ["--timeout", "1200"] + options, kernelArguments: kernelArguments))
         self.program = program
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         func waitFor(_ file: String) {
@@ -205,6 +234,24 @@ final class AttachVM {
         return command + options + ["\(user)@127.0.0.1"] + words
     }
 
+    /// The command line of one of tetherctl's clients, up to the endpoint.
+    /// - Parameter endpoint: nil for the line's TCP port.
+    func tetherctl(_ command: String, options: [String] = [], endpoint: String? = nil) throws -> [String] {
+        [try Build.path("tetherctl"), command, "--identity", scratch.file("key"), "--host-key", VM.kept(scratch) + "/hostkeys"]
+            + options + [endpoint ?? "tcp://127.0.0.1:\(line.port)"]
+    }
+
+    /// The private key that logs in, and what OpenSSH is to know of the VM's, under the name "vm".
+    var identity: String { scratch.file("key") }
+    var knownHosts: String { scratch.file("known_hosts") }
+
+    /// Starts one of tetherctl's clients with a pipe as its standard input.
+    func start(
+        tetherctl command: String, options: [String] = [], words: [String] = [], endpoint: String? = nil
+    ) throws -> RunningClient {
+        try RunningClient(try tetherctl(command, options: options, endpoint: endpoint) + words, Foundation.Pipe(), scratch)
+    }
+
     /// Runs OpenSSH's client to its end, for at most so many seconds.
     func ssh(
         _ words: [String] = [], input: Data = Data(), options: [String] = [], user: String = "container", hasKey: Bool = true,
@@ -224,9 +271,18 @@ final class AttachVM {
         return (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
     }
 
+    /// Waits until the container process runs: the server is there before.
+    func waitForContainer() throws {
+        for _ in 0..<600 where status["phase"] as? String != "running" && isRunning { Thread.sleep(forTimeInterval: 0.1) }
+        try #require(status["phase"] as? String == "running", "\(status)")
+    }
+
     /// The diagnostics until now.
-    var console: String {
-        String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: VM.kept(scratch) + "/console.log"))) ?? Data(), as: UTF8.self)
+    var console: String { kept("console.log") }
+
+    /// What is in a file that the run keeps.
+    func kept(_ name: String) -> String {
+        String(decoding: (try? Data(contentsOf: URL(fileURLWithPath: VM.kept(scratch) + "/" + name))) ?? Data(), as: UTF8.self)
     }
 
     var isRunning: Bool { program.process.isRunning }

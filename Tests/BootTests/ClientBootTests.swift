@@ -59,6 +59,9 @@ import VSPC
             }
         }
 
+        /// What comes next stands alone.
+        func forget() { output = [] }
+
         /// Waits for the program's end.
         func finish(seconds: Double = 60) throws -> Int32 {
             let end = Date(timeIntervalSinceNow: seconds)
@@ -153,6 +156,23 @@ import VSPC
         #expect(try program.finish() == 3)
     }
 
+    @Test("run -i at a terminal: an end of input is for one process, and what is typed later for the next one")
+    func inputAnew() throws {
+        let scratch = try Scratch()
+        let script = "read a; echo got $a; cat >/dev/null; echo over; [ $a = end ]"
+        let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["restart": "on-failure"] }
+        let file = try scratch.write("config.json", JSONSerialization.data(withJSONObject: config))
+        let program = try TerminalProgram(try arguments(["-i", "--config", file]), rows: 24, columns: 80)
+        for word in ["one", "end"] {
+            program.type("\(word)\n")
+            try program.wait(for: "got \(word)")
+            program.type("\u{4}")
+            try program.wait(for: "over")
+            program.forget()
+        }
+        #expect(try program.finish() == 0, "\(program.text)")
+    }
+
     @Test("run -i passes on standard input and its end; streams stay apart, and nothing is lost")
     func runInput() throws {
         var state: UInt64 = 1
@@ -199,6 +219,34 @@ import VSPC
         #expect(exec.status == 4 && exec.text == "/tmp\n1 2\nin" && exec.errorText == "err\n", "\(exec.text)\(exec.errorText)")
         let missing = try run(client("exec", [], ["--", "/no/such/program"]))
         #expect(missing.status == 127 && missing.errorText.contains("/no/such/program"), "\(missing.errorText)")
+
+        // The line is cut in the middle of the input, twice: what was on its way is sent again.
+        do {
+            let cut = try CutLine(to: socket, at: scratch.file("cut.sock"), after: [40_000, 60_000])
+            defer { cut.close() }
+            let input = Data((0..<150_000).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 12) })
+            let through = try run(
+                ["timeout", "120", tetherctl, "exec", "--identity", key, "--host-key", keys, "-i", cut.path, "--", "cat"], input: input)
+            #expect(through.status == 0 && through.stdout == input, "\(through.stdout.count): \(through.errorText)")
+            #expect(cut.cuts == 2 && through.errorText.contains("connecting again"), "\(through.errorText)")
+        }
+
+        // A client that is killed leaves its process, with the input open.
+        do {
+            let left = Process()
+            let (input, output) = (Foundation.Pipe(), Foundation.Pipe())
+            left.executableURL = URL(fileURLWithPath: tetherctl)
+            left.arguments = Array(client("exec", ["-i"], ["--", "cat"]).dropFirst(3))
+            (left.standardInput, left.standardOutput) = (input, output)
+            try left.run()
+            try input.fileHandleForWriting.write(contentsOf: Data("x".utf8))
+            #expect(output.fileHandleForReading.availableData == Data("x".utf8))
+            kill(left.processIdentifier, SIGKILL)
+            left.waitUntilExit()
+            let listed = try run(client("ps")).text
+            let id = try #require(listed.split(separator: "\n").first { $0.contains(" exec ") && $0.contains(" running ") }, "\(listed)")
+            #expect(try run(client("signal", ["--session", String(id.prefix { $0 != " " })], ["KILL"])).status == 0)
+        }
 
         let wrong = try run(["timeout", "60", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
         #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")

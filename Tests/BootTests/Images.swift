@@ -2,7 +2,8 @@ import Foundation
 
 /// Image disks that several tests use.
 enum Images {
-    /// The sample root with files that cannot be executed, each in its own way, and a link that leads to /run.
+    /// The sample root with files that cannot be executed, each in its own way, a user, a link that leads to /run, and
+    /// a directory in /tmp for everyone.
     static func odd() throws -> String {
         lock.lock()
         defer { lock.unlock() }
@@ -12,7 +13,14 @@ enum Images {
         guard try run(["cp", "-a", try Build.path("busybox-root"), root]).status == 0 else { throw CocoaError(.fileWriteUnknown) }
         try scratch.write("root/etc/plain", Data("#!/bin/sh\n".utf8))
         try scratch.write("root/etc/no-interpreter", Data("#!/nowhere/sh\n".utf8), mode: 0o755)
+        try scratch.write("root/etc/text", Data("echo hello\n".utf8), mode: 0o755)
+        let users = try String(contentsOfFile: root + "/etc/passwd", encoding: .utf8) + "newuser:x:1500:1600::/home/new:/bin/sh\n"
+        try scratch.write("root/etc/passwd", Data(users.utf8))
+        let groups = try String(contentsOfFile: root + "/etc/group", encoding: .utf8) + "newgroup:x:1600:\nextra:x:1601:newuser\n"
+        try scratch.write("root/etc/group", Data(groups.utf8))
         try scratch.write("root/etc/garbage", Data([0x7F, 0x45, 0x4C, 0x46, 0, 1, 2, 3]), mode: 0o755)
+        try FileManager.default.createDirectory(
+            atPath: root + "/tmp/ended", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o777])
         try FileManager.default.createSymbolicLink(atPath: root + "/out", withDestinationPath: "/run")
         guard
             try run([try Build.path("tetherctl"), "image", "--from", root, "--label", "containerfs", "--output", scratch.file("odd.vmdk")])

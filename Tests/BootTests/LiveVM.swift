@@ -29,7 +29,7 @@ final class LiveVM {
         scratch = try Scratch()
         let data = try JSONSerialization.data(withJSONObject: config)
         var options = ["--timeout", "1200"] + options
-        if isChangeable { options += ["--guestinfo", "tether.config=@" + (try scratch.write("live.json", data))] }
+        if isChangeable { options += ["--guestinfo-file", try scratch.write("live.txt", LiveVM.variable(data))] }
         program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: isChangeable ? nil : data, options: options))
         let socket = VM.kept(scratch) + "/attach.sock"
         for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
@@ -62,10 +62,12 @@ final class LiveVM {
         try reconfigure(JSONSerialization.data(withJSONObject: config))
     }
 
-    func reconfigure(_ text: Data) throws { try scratch.write("live.json", text) }
+    func reconfigure(_ text: Data) throws { try scratch.write("live.txt", LiveVM.variable(text)) }
+
+    private static func variable(_ config: Data) -> Data { Data("guestinfo.tether.config=".utf8) + config + Data("\n".utf8) }
 
     /// Takes the configuration away.
-    func removeConfiguration() throws { try FileManager.default.removeItem(atPath: scratch.file("live.json")) }
+    func removeConfiguration() throws { try FileManager.default.removeItem(atPath: scratch.file("live.txt")) }
 
     /// Waits until the VM is off.
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }

@@ -92,17 +92,8 @@ import VIC
         #expect(kinds == ["ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256"])
     }
 
-    private func wired(_ text: String) -> [UInt8] {
-        var writer = WireWriter()
-        writer.text(text)
-        return writer.bytes
-    }
-
-    private func size(_ columns: UInt32, _ rows: UInt32) -> [UInt8] {
-        var writer = WireWriter()
-        for number in [columns, rows, 0, 0] { writer.uint32(number) }
-        return writer.bytes
-    }
+    private func wired(_ text: String) -> [UInt8] { VICClient.wired(text) }
+    private func size(_ columns: UInt32, _ rows: UInt32) -> [UInt8] { VICClient.size(columns, rows) }
 }
 
 /// A client that does what a VCH does, and what else a test needs, on the connection of ``TestLine``.
@@ -136,6 +127,20 @@ final class VICClient {
         client = SSHClient(configuration, random: random, now: Clock.monotonic())
         try synchronise(patience)
         guard wait({ isAuthenticated }) else { throw LiveVMError(description: "not logged in: \(ended.map { "\($0)" } ?? "no answer")") }
+    }
+
+    /// A *string* of SSH's.
+    static func wired(_ text: String) -> [UInt8] {
+        var writer = WireWriter()
+        writer.text(text)
+        return writer.bytes
+    }
+
+    /// What `window-change` carries.
+    static func size(_ columns: UInt32, _ rows: UInt32) -> [UInt8] {
+        var writer = WireWriter()
+        for number in [columns, rows, 0, 0] { writer.uint32(number) }
+        return writer.bytes
     }
 
     /// The handshake, begun with noise and a duplicate SYN.
@@ -186,6 +191,7 @@ final class VICClient {
         while let event = client.nextEvent() {
             switch event {
             case .authenticated: isAuthenticated = true
+            case .signatureWanted: break
             case .ended(let error): ended = error
             case .connection(let event): take(event)
             }
@@ -248,6 +254,7 @@ final class VICClient {
     }
 
     func send(_ id: ChannelID, _ text: String) { _ = client.connection.send(data: Array(text.utf8)[...], on: id) }
+    func bytes(_ id: ChannelID) -> [UInt8] { outputs[id] ?? [] }
     func output(_ id: ChannelID) -> String { String(decoding: outputs[id] ?? [], as: UTF8.self) }
     func isClosed(_ id: ChannelID) -> Bool { closed.contains(id) }
 }

@@ -53,6 +53,16 @@ import VIC
             try Data(text.utf8).write(to: URL(fileURLWithPath: file), options: .atomic)
         }
 
+        /// Runs a shell script in the container to its end.
+        func shell(_ script: String) throws -> RemoteSession {
+            let json = try JSONSerialization.data(withJSONObject: ["args": ["sh", "-c", script]])
+            let session = try client.exec(
+                ExecRequest(process: Array(json), stdoutWindow: 65_536, stderrWindow: 65_536, wantsStdin: false))
+            _ = try session.finish(timeout: 60)
+            try client.forget(session.id)
+            return session
+        }
+
         /// Waits until a session is in a state.
         func wait(_ session: String, _ state: SessionSummary.State) throws -> SessionSummary {
             for _ in 0..<600 {
@@ -63,6 +73,29 @@ import VIC
         }
 
         func finish() throws -> VICVM { try VICVM(VM.collect(program.finish(), scratch), scratch) }
+    }
+
+    @Test("A3, A8: two thousand processes one after the other, each with its own exit code")
+    func repeated() throws {
+        let vm = try Changing(VICVM.config("c1", ["sleep", "10000"]))
+        _ = try vm.wait("c1", .running)
+        var wrong: [String] = []
+        for number in 0..<2000 {
+            let (process, expected) =
+                number % 7 == 0
+                ? (["sh", "-c", "exit $1", "sh", "\(number / 7 % 256)"], UInt8(number / 7 % 256)) : (["/bin/date"], UInt8(0))
+            let json = try JSONSerialization.data(withJSONObject: ["args": process])
+            let session = try vm.client.exec(
+                ExecRequest(process: Array(json), stdoutWindow: 65_536, stderrWindow: 65_536, wantsStdin: false))
+            let result = try session.finish(timeout: 60)
+            let isWhole = number % 7 == 0 || session.output.hasSuffix("\n")
+            if result.exitCode != expected || !isWhole { wrong.append("\(number): \(result.exitCode) \(session.output)") }
+            try vm.client.forget(session.id)
+        }
+        #expect(wrong.isEmpty, "\(wrong.prefix(5))")
+        try vm.client.stop()
+        let run = try vm.finish()
+        #expect(run.vm.code == 143 && run.result("c1", "status") == "143", "\(run.vm.finished.errorText)")
     }
 
     @Test("new sessions start, those that are not active stop, others are left alone; the container is stopped by its signal")
@@ -78,7 +111,7 @@ import VIC
         config.execs = [
             VICVM.session("e1", ["sleep", "1000"]) { $0.stopSignal = "INT" },
             VICVM.session("e2", ["sh", "-c", "cat /etc/hostname; exit 4"]), VICVM.session("e3", ["missing"]),
-            VICVM.session("e4", ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]),
+            VICVM.session("e4", ["sh", "-c", "sleep 7777 & trap '' TERM; while :; do sleep 1; done"]),
         ]
         try vm.change(config)
         try vm.client.reload()
@@ -96,6 +129,8 @@ import VIC
         try vm.client.reload()
         _ = try vm.wait("e1", .ended)
         _ = try vm.wait("e4", .ended)
+        // A30: it went with all that it had started.
+        #expect(try vm.shell("ps | grep -c '[s]leep 7777'").output == "0\n")
         #expect(try vm.wait("c1", .running).pid == primary.pid && vm.wait("side", .running).pid == side.pid)
         #expect(try vm.client.list().filter { $0.id == "e2" }.count == 1, "what has ended is not started again")
 

@@ -18,6 +18,18 @@ enum Build {
     }
 }
 
+extension Build {
+    /// The kernel command line of the ISO.
+    static var kernelArguments: String {
+        get throws {
+            let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            let file = tests.deletingLastPathComponent().appendingPathComponent("iso/cmdline")
+            let text = try String(contentsOf: file, encoding: .utf8)
+            return text.split(separator: "\n").filter { !$0.hasPrefix("#") }.joined(separator: " ")
+        }
+    }
+}
+
 /// A directory that goes when the test does.
 final class Scratch {
     let path: String
@@ -134,10 +146,18 @@ struct VM {
     }
 
     /// The command that boots the ISO and keeps what the run leaves behind in `scratch`.
+    /// - Parameter kernelArguments: beside those of the ISO; the kernel is booted without it.
     static func arguments(
-        _ scratch: Scratch, image: String? = nil, rawConfig: Data?, options: [String] = [], command: [String] = []
+        _ scratch: Scratch, image: String? = nil, rawConfig: Data?, options: [String] = [], command: [String] = [],
+        kernelArguments: String? = nil
     ) throws -> [String] {
-        var arguments = [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--keep-in", kept(scratch)]
+        var arguments = [try Build.path("tetherctl"), "run", "--keep-in", kept(scratch)]
+        if let kernelArguments {
+            arguments += ["--kernel", try Build.path("kernel/vmlinuz"), "--initrd", try Build.path("initramfs")]
+            arguments += ["--append", try Build.kernelArguments + " " + kernelArguments]
+        } else {
+            arguments += ["--iso", try Build.path("tether.iso")]
+        }
         arguments += ["--image", try image ?? Build.path("sample.vmdk"), "--timeout", "300"]
         if let rawConfig { arguments += ["--config", try scratch.write("config.json", rawConfig)] }
         return arguments + options + (command.isEmpty ? [] : ["--"] + command)

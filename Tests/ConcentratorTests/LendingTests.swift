@@ -33,6 +33,26 @@ import VSPC
         #expect(after["lent"] as? Bool == true && after["received"] as? Int == 13 + down.count && after["sent"] as? Int == up.count)
     }
 
+    @Test("a client that died while its VM does not read gives the line to the next one")
+    func deadBorrower() throws {
+        let server = try Server()
+        let host = try Host(server, uuid: "a1")
+        try server.wait("the VM") { lines in
+            try? host.step()
+            return lines.first?["uuid"] as? String == "a1"
+        }
+        // The VM's socket, the queue for it and the client's socket are full.
+        let dead = try Borrower(server, "a1")
+        dead.send(noise(24 << 20, seed: 1))
+        for _ in 0..<200 { try dead.step(milliseconds: 1) }
+        #expect(dead.line.pendingOutput > 0)
+        #expect(throws: EndpointError.self) { try Borrower(server, "a1") }
+        dead.line.close()
+        let next = try Borrower(server, "a1")
+        host.send([7])
+        try run([host], [next], "a byte") { next.data == [7] }
+    }
+
     @Test("one client has a line, by name, UUID, URI or address; the next one gets it when it is given back")
     func oneAtATime() throws {
         let server = try Server()

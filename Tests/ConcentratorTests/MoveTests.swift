@@ -59,6 +59,29 @@ import VSPC
         }
     }
 
+    @Test("a move ends though the client is slow, and all of it arrives")
+    func slowClient() throws {
+        let (server, source, borrower) = try start()
+        let down = noise(5 << 20, seed: 3)
+        source.say { $0.beginMove(sequence) }
+        try run([source], [borrower], "the go-ahead") { self.identity(source) != nil }
+        let identity = try #require(self.identity(source))
+        // The client does not read while the old host sends, the new one comes, and the move is completed.
+        source.send(down)
+        let target = try Host(server, uuid: "1", identity: identity)
+        try run([source, target], [], "the peer's acceptance") { target.events.contains(.movedAccepted) }
+        target.say { $0.completeMove(sequence) }
+        target.send([1, 2, 3])
+        for _ in 0..<100 {
+            try source.step(milliseconds: 1)
+            try target.step(milliseconds: 1)
+        }
+        try run([source, target], [borrower], "all of it") { borrower.data.count >= down.count + 3 }
+        expectSame(borrower.data, down + [1, 2, 3])
+        borrower.send([9])
+        try run([target], [borrower], "the byte") { target.data == [9] }
+    }
+
     @Test("an aborted move leaves the line where it was, and what waited is delivered")
     func abort() throws {
         let (server, source, borrower) = try start()

@@ -84,13 +84,14 @@ struct MessageMaker {
             return .attach(
                 tag: tag,
                 AttachRequest(
-                    session: name(), stdout: start(), stderr: start(), stdoutWindow: number(), stderrWindow: number(), wantsStdin: flag()))
+                    session: name(), stdout: start(), stderr: start(), stdoutWindow: number(), stderrWindow: number(), wantsStdin: flag(),
+                    inputKey: number()))
         case 3:
             return .exec(
                 tag: tag,
                 ExecRequest(
                     session: name(), process: bytes(ControlProtocol.maximumDocument), stdoutWindow: number(), stderrWindow: number(),
-                    wantsStdin: flag()))
+                    wantsStdin: flag(), endsInputWithClient: flag(), inputKey: number()))
         case 4: return .window(tag: tag, stream(), bytes: number())
         case 5: return .detach(tag: tag)
         case 6: return .stdin(tag: tag, bytes(ControlProtocol.maximumData, atLeast: 1))
@@ -105,7 +106,7 @@ struct MessageMaker {
         case 15: return .resume(tag: tag)
         case 16: return .stats(tag: tag)
         case 17: return .subscribe(tag: tag)
-        case 18: return .release(tag: tag)
+        case 18: return .release(tag: tag, session: name())
         case 19:
             return .announce(
                 tag: tag,
@@ -138,11 +139,11 @@ struct MessageMaker {
                 tag: tag,
                 Attached(
                     session: name(), hasTerminal: flag(), stdoutOffset: number(), stderrOffset: number(), stdoutMissed: number(),
-                    stderrMissed: number(), stdinCredit: number()))
+                    stderrMissed: number(), stdinCredit: number(), stdinTaken: flag() ? number() : nil))
         case 5: return .output(tag: tag, stream(), offset: number(), bytes(ControlProtocol.maximumData, atLeast: 1))
         case 6: return .eof(tag: tag, stream())
         case 7: return .stdinCredit(tag: tag, bytes: number())
-        case 8: return .stdinClosed(tag: tag, one(of: StdinEnd.allCases))
+        case 8: return flag() ? .stdinClosed(tag: tag, one(of: StdinEnd.allCases)) : .stdinOpened(tag: tag)
         case 9:
             return .detached(
                 tag: tag, Detachment(one(of: Detachment.Reason.allCases), stdoutOffset: number(), stderrOffset: number()))

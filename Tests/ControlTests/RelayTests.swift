@@ -125,13 +125,17 @@ import Testing
         let line = try SerialLineModel()
         line.start()
         defer { line.stop() }
-        let relay = try RelayProcess(device: line.device)
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
-        try client.ping()
+        // As somebody left it who had flow control and parity in both directions.
         var settings = termios()
         let device = try FileDescriptor.open(line.device, O_RDWR | O_NOCTTY)
         try attempt("tcgetattr", line.device) { tcgetattr(device.rawValue, &settings) }
-        #expect(settings.c_iflag & tcflag_t(IXON | IXOFF | ICRNL | INLCR | IGNCR | ISTRIP | BRKINT | PARMRK) == 0)
+        settings.c_iflag |= tcflag_t(IXON | IXOFF | IXANY | INPCK)
+        try attempt("tcsetattr", line.device) { tcsetattr(device.rawValue, TCSANOW, &settings) }
+        let relay = try RelayProcess(device: line.device)
+        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        try client.ping()
+        try attempt("tcgetattr", line.device) { tcgetattr(device.rawValue, &settings) }
+        #expect(settings.c_iflag & tcflag_t(IXON | IXOFF | IXANY | INPCK | ICRNL | INLCR | IGNCR | ISTRIP | BRKINT | PARMRK) == 0)
         #expect(settings.c_oflag & tcflag_t(OPOST) == 0)
         #expect(settings.c_lflag & tcflag_t(ECHO | ICANON | ISIG | IEXTEN) == 0)
         #expect(settings.c_cflag & tcflag_t(CSIZE) == tcflag_t(CS8) && settings.c_cflag & tcflag_t(CLOCAL) != 0)

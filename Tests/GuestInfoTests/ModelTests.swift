@@ -116,19 +116,18 @@ struct ModelTests {
         #expect((0..<8).map { _ in call(host, .open, 0xC943_5052).rcx } == Array(repeating: 0x0001_0000, count: 7) + [0])
     }
 
-    @Test("a variable with a source is asked for anew each time, until it is set")
-    func sources() {
-        let store = GuestInfoStore(["guestinfo.a": bytes("old")])
-        var value: [UInt8]? = bytes("1")
-        store.setSource("guestinfo.A") { value }
-        #expect(store["guestinfo.a"] == bytes("1"))
-        value = bytes("2")
-        #expect(store["guestinfo.a"] == bytes("2"))
-        #expect(store.all.map(\.key) == ["guestinfo.a"] && store.all.first?.value == bytes("2"))
-        value = nil
-        #expect(store["guestinfo.a"] == nil && store.all.isEmpty)
-        store["guestinfo.a"] = bytes("set")
-        value = bytes("3")
-        #expect(store["guestinfo.a"] == bytes("set"))
+    @Test("a variable is refused so often, and then taken")
+    func refusals() throws {
+        let session = Session()
+        var told: [String] = []
+        session.host.store.onSet = { told.append("set \($0)=\(String(decoding: $1, as: UTF8.self))") }
+        session.host.store.onRefusal = { told.append("refused \($0)=\(String(decoding: $1, as: UTF8.self))") }
+        session.host.store.refuse("guestinfo.A", times: 2)
+        for value in ["1", "2"] { #expect(throws: GuestInfoError.self) { try session.client.set("guestinfo.a", bytes(value)) } }
+        try session.client.set("guestinfo.b", bytes("3"))
+        try session.client.set("guestinfo.a", bytes("4"))
+        #expect(throws: GuestInfoError.self) { try session.client.set("guestinfo./host", bytes("5")) }
+        #expect(told == ["refused guestinfo.a=1", "refused guestinfo.a=2", "set guestinfo.b=3", "set guestinfo.a=4"])
+        #expect(session.host.store["guestinfo.a"] == bytes("4"))
     }
 }

@@ -125,6 +125,7 @@ extension HandshakeInitiator {
         try #require(syn.count == 2 && syn[0] == 0x16 && syn[1] < 255)
         #expect(host.takeOutput().isEmpty)
         #expect(host.receive([0x06, syn[1] + 1, 0xFF]) == 3)
+        host.tick(now: 20 * millisecond)
         #expect(host.takeOutput() == [0x06, 0x00])
         #expect(!host.isSynchronised)
         let banner = Array("SSH-2.0-Go\r\n".utf8)
@@ -153,6 +154,7 @@ extension HandshakeInitiator {
         host.tick(now: now + second)
         let syn = host.takeOutput()
         _ = host.receive([0x06, syn[1] &+ 1, 9], now: now)
+        host.tick(now: try #require(host.nextDeadline))
         #expect(host.takeOutput() == [0x06, 10])
         #expect(host.receive([0x15], now: now) == 1)
         #expect(host.takeOutput().first == 0x16)
@@ -171,7 +173,42 @@ extension HandshakeInitiator {
         #expect(host.takeOutput().isEmpty)
         _ = host.receive([0x06, other[1] &+ 1])
         _ = host.receive([9])
+        host.tick(now: 20 * millisecond)
         #expect(host.takeOutput() == [0x06, 10])
+    }
+
+    @Test("what looks like an answer and goes on is output of an earlier connection", arguments: [1, 100])
+    func flood(_ chunk: Int) throws {
+        var random = HandshakeNumbers(seed: 9)
+        var host = HandshakeInitiator(seed: 2, now: 0)
+        let number = host.takeOutput()[1]
+        // One byte each tenth of a millisecond, as a UART has them; every hundredth time it is as an answer is.
+        var bytes: [UInt8] = []
+        for _ in 0..<20 { bytes += [0x06, number &+ 1] + (0..<98).map { _ in random.next() } + [0x06, 0x06] }
+        var now: Int64 = 0
+        for start in stride(from: 0, to: bytes.count, by: chunk) {
+            let piece = Array(bytes[start..<min(bytes.count, start + chunk)])
+            now += Int64(piece.count) * millisecond / 10
+            _ = host.receive(piece, now: now)
+            host.tick(now: now)
+            #expect(host.takeOutput().isEmpty && !host.isSynchronised)
+        }
+        // It stops where an answer could be; then it goes on all the same.
+        _ = host.receive([0x06, number &+ 1, 9], now: now)
+        #expect(host.nextDeadline == now + 20 * millisecond)
+        now += 20 * millisecond
+        host.tick(now: now)
+        #expect(host.takeOutput() == [0x06, 10])
+        #expect(host.receive([7, 0x06], now: now) == 2 && !host.isSynchronised)
+        // A guest that hears nothing for a while notices the next SYN.
+        #expect(host.nextDeadline == now + 500 * millisecond)
+        host.tick(now: now + 500 * millisecond)
+        let syn = host.takeOutput()
+        #expect(syn.first == 0x16)
+        _ = host.receive([0x06, syn[1] &+ 1, 1], now: now + 700 * millisecond)
+        host.tick(now: now + 720 * millisecond)
+        #expect(host.takeOutput() == [0x06, 2])
+        #expect(host.receive([0x06], now: now + 721 * millisecond) == 1 && host.isSynchronised)
     }
 
     /// Both ends on a line that loses, damages and adds bytes, in pieces of any size.

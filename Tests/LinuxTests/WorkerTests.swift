@@ -40,12 +40,20 @@ import Testing
                 output.send([3])
             }.wait(until: .after(milliseconds: 10_000))
         }
-        let allowed = try filtered {}
+        let allowed = try filtered {
+            var count: Int32 = 0
+            _ = clinux_serial_unsent(0, &count)
+            _ = clinux_serial_transmitter_empty(0, &count)
+            var errors = clinux_serial_errors()
+            _ = clinux_serial_count_errors(0, &errors)
+        }
         #expect(allowed.ending == .finished && allowed.messages == [[1, 2], [3]])
         let forbidden: [() -> Void] = [
             { _ = clinux_open("/etc/passwd", O_RDONLY, 0) }, { _ = socket(AF_UNIX, clinux_stream_socket, 0) },
             { _ = kill(getppid(), 0) }, { _ = mmap(nil, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) },
             { _ = mprotect(nil, 4096, PROT_READ) },
+            // Asks a terminal for its settings.
+            { _ = isatty(0) },
         ]
         for body in forbidden {
             let result = try filtered(body)

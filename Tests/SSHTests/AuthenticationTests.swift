@@ -142,8 +142,26 @@ import Testing
     @Test func questionsAreCounted() throws {
         var server = try ready()
         var answers = 0
-        while failure(&server, query(try key())) == nil, answers < 1000 { answers += 1 }
-        #expect(answers == 24)
+        var error: SSHError?
+        while error == nil, answers < 1000 {
+            error = failure(&server, query(try key()))
+            if error == nil { answers += 1 }
+        }
+        // The request for the service was one, too.
+        #expect(answers == 23)
+        #expect(error?.description == "authenticate someone: there are too many requests, and none of them will do")
+    }
+
+    /// Each has an answer, and a client that takes none must not fill the memory with them.
+    @Test func requestsForTheServiceAreCounted() throws {
+        var server = try server()
+        var error: SSHError?
+        var count = 0
+        while error == nil, count < 10_000 {
+            count += 1
+            error = failure(&server, [5] + wired("ssh-userauth"))
+        }
+        #expect(count == 25 && error?.reason == .noMoreAuthenticationMethods)
     }
 
     @Test func noneWhereTheRulesSaySo() throws {
@@ -250,6 +268,83 @@ import Testing
         var client = try begun([try key(), try #require(Self.ecdsa)])
         try client.receive(refused, signatureAlgorithms: ["ecdsa-sha2-nistp256", "rsa-sha2-256"])
         #expect(client.nextPayload()?.prefix(200).starts(with: request("publickey", [1] + wired("ecdsa-sha2-nistp256"))) == true)
+    }
+
+    /// SHA-1 proves nothing any more: not where the server wants it, and not where it does not say what it wants.
+    @Test func theClientDoesNotSignWithSHA1() throws {
+        let rsa = try PrivateKey(text: shortRSAKey)
+        #expect(rsa.signatureAlgorithms == ["rsa-sha2-256", "ssh-rsa"])
+        var client = try begun([rsa])
+        try client.receive(refused, signatureAlgorithms: nil)
+        #expect(client.nextPayload()?.starts(with: request("publickey", [1] + wired("rsa-sha2-256"))) == true)
+        var old = try begun([rsa, try key()])
+        try old.receive(refused, signatureAlgorithms: ["ssh-rsa", "ssh-ed25519"])
+        #expect(old.nextPayload()?.starts(with: request("publickey", [1] + wired("ssh-ed25519"))) == true)
+        let (offered, unfit) = (try key().publicKey.fingerprint, rsa.publicKey.fingerprint)
+        let tried = "it does not take \(offered); for \(unfit) there is no algorithm that both sides have"
+        #expect(failure(&old, refused) == "log in as someone: the server asks for publickey, and \(tried)")
+    }
+
+    /// A key whose private half is elsewhere is asked about first, and its signature is checked before it is sent.
+    @Test func theClientHasSignaturesMadeElsewhere() throws {
+        let (key, next) = (try key(), try other())
+        func begun() throws -> ClientAuthentication {
+            var client = ClientAuthentication(
+                user: "someone", clientKeys: [.elsewhere(key.publicKey), .held(next)], sessionID: Self.session, random: Self.random)
+            _ = client.nextPayload()
+            try client.receive([6] + wired("ssh-userauth"), signatureAlgorithms: nil)
+            _ = client.nextPayload()
+            try client.receive(refused, signatureAlgorithms: Transport.userSignatureAlgorithms)
+            #expect(client.nextPayload() == query(key))
+            return client
+        }
+        let taken = [60] + wired("ssh-ed25519") + field(key.publicKey.blob)
+        // What has no place before the answer, or names another key, ends the connection.
+        let others = [[60], [60] + wired("ssh-rsa") + field(key.publicKey.blob), taken + [0], [60] + wired("ssh-ed25519") + wired("x")]
+        for payload in others {
+            var client = try begun()
+            let refusal = failure(&client, payload)
+            let request = client.takeSignatureRequest()
+            #expect(refusal != nil && request == nil, "\(payload)")
+        }
+        var client = try begun()
+        try client.receive(taken, signatureAlgorithms: nil)
+        let first = client.takeSignatureRequest()
+        let (second, payload) = (client.takeSignatureRequest(), client.nextPayload())
+        let request = try #require(first)
+        #expect(request.key == key.publicKey && request.algorithm == "ssh-ed25519" && second == nil && payload == nil)
+        // Nothing but a banner has a place while the signature is made.
+        for payload: [UInt8] in [taken, refused, [52]] {
+            var other = client
+            #expect(failure(&other, payload) != nil, "\(payload)")
+        }
+        try client.receive([53] + wired("hello") + wired(""), signatureAlgorithms: nil)
+        var unwilling = client
+        try unwilling.giveUpSignature("no")
+        #expect(unwilling.nextPayload()?.starts(with: beginning(next)) == true)
+        var forged = client
+        try forged.provide(signature: try next.sign(request.data, algorithm: "ssh-ed25519", random: Self.random))
+        #expect(forged.nextPayload()?.starts(with: beginning(next)) == true)
+        try client.provide(signature: try key.sign(request.data, algorithm: "ssh-ed25519", random: Self.random))
+        #expect(client.nextPayload() == (try signed(key)))
+        // One that nobody asked for is nothing.
+        try client.provide(signature: [1])
+        try client.giveUpSignature("no")
+        #expect(client.nextPayload() == nil)
+        let error = failure(&unwilling, refused) ?? ""
+        let end = "it does not take \(next.publicKey.fingerprint); \(key.publicKey.fingerprint) cannot be used: no"
+        #expect(error == "log in as someone: the server asks for publickey, and \(end)")
+    }
+
+    private func field(_ bytes: [UInt8]) -> [UInt8] {
+        var writer = WireWriter()
+        writer.string(bytes)
+        return writer.bytes
+    }
+
+    /// How a request with the key begins.
+    private func beginning(_ key: PrivateKey) -> [UInt8] {
+        request("publickey", [1] + wired(key.publicKey.algorithm) + field(key.publicKey.blob))
     }
 
     @Test func theClientTakesOnlyWhatHasAPlace() throws {

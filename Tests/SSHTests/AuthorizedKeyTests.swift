@@ -6,7 +6,7 @@ import Testing
 
     @Test func keysWithoutOptions() throws {
         let line = try line()
-        for text in [line, line + " someone@somewhere, \"else\"", " \t" + line] {
+        for text in [line, line + " someone@somewhere, \"else\"", " \t" + line, line + "\r\n"] {
             let key = try AuthorizedKey(line: text)
             #expect(key.key.line == line)
             #expect(key.permissions == Permissions())
@@ -49,6 +49,22 @@ import Testing
         for one in cases {
             let error = #expect(throws: SSHError.self) { try AuthorizedKey(line: "\(one.options) \(line)") }
             #expect(error?.description == "read authorized key: \(one.cause)")
+        }
+    }
+
+    /// The second key would be the first one's comment.
+    @Test func moreThanOneLine() throws {
+        let line = try line()
+        for text in ["\(line)\n\(line)", "no-pty \(line)\nx", "no-pty\n\(line)", "\(line)\r\(line)"] {
+            #expect(throws: SSHError.self) { try AuthorizedKey(line: text) }
+        }
+    }
+
+    @Test func keysByWhichNobodyCouldLogIn() throws {
+        let weak = try PrivateKey(text: shortRSAKey).publicKey.line
+        for text in [weak, "no-pty \(weak)"] {
+            let error = #expect(throws: SSHError.self) { try AuthorizedKey(line: text) }
+            #expect(error?.description == "read authorized key: it is an RSA key of less than 2048 bits")
         }
     }
 

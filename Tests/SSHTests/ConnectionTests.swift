@@ -44,6 +44,66 @@ import Testing
         #expect(!pair.server.hasPayload)
     }
 
+    /// A window that grows at once is told after the channel is: until then the peer has none.
+    @Test func theConfirmationComesBeforeAllElse() throws {
+        var pair = ConnectionPair()
+        let (id, peer) = try pair.channel()
+        let ids = try (0..<2).map { _ in try pair.request(type: "attach", window: 100) }
+        try pair.run()
+        let offered = pair.taken().server.compactMap { if case .opening(let id, _, _) = $0 { id } else { nil } }
+        try #require(offered.count == 2)
+        for id in offered {
+            pair.server.accept(id, window: 0)
+            pair.server.grant(id, bytes: 7)
+        }
+        // That of another channel waits for neither.
+        pair.server.grant(peer, bytes: 5)
+        let payloads = drain(&pair.server)
+        #expect(payloads.map { $0[0] } == [93, 91, 93, 91, 93] && !pair.server.hasPayload)
+        for payload in payloads { try pair.client.receive(payload) }
+        #expect(ids.map { pair.client.room($0) } == [7, 7] && pair.client.room(id) == 1005)
+    }
+
+    /// A message has an end, and whoever has more to say is told so: the connection goes on.
+    @Test func whatNoMessageHasRoomFor() throws {
+        var pair = ConnectionPair()
+        let (id, peer) = try pair.channel()
+        let most = Transport.maximumPayload
+        for excess in [-1, 0, 1] {
+            let fits = excess <= 0
+            pair.client.globalRequest(name: "list", wantsReply: true)
+            try pair.run()
+            let answer = [UInt8](repeating: 1, count: Connection.maximumReplyData + excess)
+            let isAnswered = pair.server.replyToGlobalRequest(success: true, data: answer)
+            #expect(isAnswered)
+            try pair.run()
+            #expect(pair.taken().client == [.globalReply(success: fits, data: fits ? answer : [])])
+            // Number, channel or string length, name, boolean.
+            let data = [UInt8](repeating: 1, count: most - 14 + excess)
+            #expect(pair.client.request(id, name: "name", data: data, wantsReply: true) == fits)
+            #expect(pair.client.globalRequest(name: "name", data: data + [1, 2, 3, 4], wantsReply: false) == fits)
+            try pair.run()
+            #expect(pair.taken().server.count == (fits ? 2 : 0))
+            pair.server.replyToRequest(peer, success: true)
+            try pair.run()
+            #expect(pair.taken().client == (fits ? [.requestReply(id, success: true)] : []))
+        }
+        let long = [UInt8](repeating: 0, count: most)
+        #expect(pair.client.openChannel(type: "session", extra: long, window: 1) == nil && pair.client.channelCount == 1)
+        let other = try pair.request(type: "session", window: 1)
+        try pair.run()
+        guard case .opening(let offered, _, _)? = pair.taken().server.first else { throw ConnectionPair.Refused() }
+        pair.server.accept(offered, window: 1, extra: long)
+        try pair.run()
+        #expect(pair.taken().client == [.openFailed(other, reason: 4, text: "what belongs to the answer is longer than a message")])
+        let third = try pair.request(type: "session", window: 1)
+        try pair.run()
+        guard case .opening(let refused, _, _)? = pair.taken().server.first else { throw ConnectionPair.Refused() }
+        pair.server.reject(refused, .connectFailed, String(repeating: "x", count: 100_000))
+        try pair.run()
+        #expect(pair.taken().client == [.openFailed(third, reason: 2, text: String(repeating: "x", count: 1024))])
+    }
+
     @Test func dataFillsTheWindowAndNoMore() throws {
         var pair = ConnectionPair()
         let (id, peer) = try pair.channel(serverWindow: 10, serverPacket: 4)

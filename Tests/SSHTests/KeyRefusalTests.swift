@@ -1,3 +1,4 @@
+import Base64Coding
 import SSH
 import Testing
 
@@ -74,7 +75,29 @@ import Testing
         for (exponent, modulus) in pairs { #expect(throws: SSHError.self) { try PublicKey(blob: blob(exponent, modulus)) } }
     }
 
-    @Test func everyPrefixAndEveryChange() throws {
+    /// Whatever byte of a file of OpenSSH's is changed: it is refused, or stands for nothing.
+    @Test func everyChangeOfAFile() throws {
+        let keys = try [PrivateKey(ed25519Seed: TransportPair.seed), PrivateKey(ecdsaP256Scalar: [9]), PrivateKey(text: shortRSAKey)]
+        for key in keys {
+            let lines = key.openSSHText(comment: "c").split(separator: "\n").map(String.init)
+            let content = try #require(Base64.decode(lines.dropFirst().dropLast().joined().utf8))
+            var taken = 0
+            for index in content.indices {
+                for difference in [UInt8(1), 0x80, 0xff] {
+                    var changed = content
+                    changed[index] ^= difference
+                    let text = "\(lines[0])\n\(Base64.encode(changed))\n\(lines[lines.count - 1])"
+                    guard let read = try? PrivateKey(text: text) else { continue }
+                    taken += 1
+                    #expect(read.publicKey == key.publicKey, "byte \(index)")
+                }
+            }
+            // The comment, and the public halves that stand beside the private ones.
+            #expect(taken > 0 && taken < content.count, "\(taken) of \(3 * content.count)")
+        }
+    }
+
+    @Test func everyPrefix() throws {
         let keys = try [PrivateKey(ed25519Seed: TransportPair.seed), PrivateKey(ecdsaP256Scalar: [9]), PrivateKey(text: shortRSAKey)]
         for key in keys {
             let blob = key.publicKey.blob

@@ -11,17 +11,24 @@ import Testing
         ("aes128-ctr", ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"]),
     ]
 
+    /// With keys that are replaced as soon as the user is logged in, and again on the way.
     @Test(arguments: AlgorithmPreferences.supportedKeyExchange, AlgorithmPreferences.supportedHostKey)
     func everyCombinationOfAlgorithms(keyExchange: String, hostKey: String) throws {
         let bed = try InteropBed()
         for (cipher, macs) in Self.ciphers {
             for mac in macs {
-                let choice = mac.isEmpty ? "-c \(cipher)" : "-c \(cipher) -m \(mac)"
+                let compresses = mac == "hmac-sha2-256" || cipher == "aes128-gcm@openssh.com"
+                let choice = (mac.isEmpty ? "-c \(cipher)" : "-c \(cipher) -m \(mac)") + (compresses ? " -C" : "")
                 let options = "-o KexAlgorithms=\(keyExchange) -o HostKeyAlgorithms=\(hostKey) \(choice)"
                 try bed.write("", to: "log")
-                let outcome = try bed.sh("\(try bed.ssh(options)) 'cat; echo err >&2' <<<hello")
-                #expect(outcome.status == 0 && outcome.text == "hello\n" && outcome.errors == "err\n", "\(options): \(outcome.errors)")
-                #expect(try bed.read("log").contains("algorithms \(keyExchange) \(hostKey) \(cipher) \(mac) none none\n"))
+                let command = try bed.ssh("\(options) -o LogLevel=DEBUG1", bed: "--compression --rekey 300")
+                let outcome = try bed.sh("\(command) 'cat; echo err >&2' <<<hello")
+                let errors = outcome.errors.split { $0.isNewline }
+                let exchanges = errors.count { $0.contains("SSH2_MSG_NEWKEYS received") }
+                #expect(outcome.status == 0 && outcome.text == "hello\n" && errors.contains("err"), "\(options): \(outcome.errors)")
+                #expect(exchanges > 1, "\(options): \(outcome.errors)")
+                let compression = compresses ? "zlib@openssh.com zlib@openssh.com" : "none none"
+                #expect(try bed.read("log").contains("algorithms \(keyExchange) \(hostKey) \(cipher) \(mac) \(compression)\n"))
             }
         }
     }

@@ -44,6 +44,18 @@ import Testing
         }
     }
 
+    /// A command that decides by what was asked for is not told something else.
+    @Test func whatCannotBeToldIsRefused() throws {
+        var pair = pair { $0.forcedCommand = Array("backup".utf8) }
+        let (id, _) = try pair.channel()
+        let asked: [SessionRequest] = [.execute(command: [0x61, 0, 0x62]), .execute(command: [0x61, 0xff]), .subsystem(name: "a\0b")]
+        for request in asked {
+            pair.client.request(id, request, wantsReply: true)
+            try pair.run()
+            #expect(pair.taken() == ([.requestReply(id, success: false)], []), "\(request)")
+        }
+    }
+
     @Test func aForcedCommandIsAllThatThereIs() throws {
         var pair = pair { $0.forcedCommand = Array("backup".utf8) }
         let (id, _) = try pair.channel()

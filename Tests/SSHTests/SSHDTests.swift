@@ -81,7 +81,7 @@ import Testing
         #expect(unknown.output.isEmpty && unknown.error?.contains("it does not take \(fingerprint)") == true, "\(unknown.error ?? "")")
         // One after the other.
         var both = try configuration(user: "other_\(type)")
-        both.keys.append(try key("user_\(type)"))
+        both.keys.append(.held(try key("user_\(type)")))
         #expect(try run(both, [command("echo in")]).output == Array("in\n".utf8))
     }
 

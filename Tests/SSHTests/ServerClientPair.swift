@@ -15,20 +15,9 @@ final class ServerClientPair {
     private let chunk: Int
 
     init(_ server: ServerConfiguration, _ client: ClientConfiguration, chunk: Int = .max) {
-        self.server = SSHServer(server, random: Self.random(1), now: now)
-        self.client = SSHClient(client, random: Self.random(2), now: now)
+        self.server = SSHServer(server, random: .repeatable(1), now: now)
+        self.client = SSHClient(client, random: .repeatable(2), now: now)
         self.chunk = chunk
-    }
-
-    /// Repeatable bytes, different for each seed.
-    static func random(_ seed: UInt64) -> RandomSource {
-        var state = seed
-        return RandomSource { count in
-            (0..<count).map { _ in
-                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                return UInt8(truncatingIfNeeded: state >> 56)
-            }
-        }
     }
 
     static func hostKey() throws -> PrivateKey { try PrivateKey(ed25519Seed: [UInt8](repeating: 11, count: 32)) }

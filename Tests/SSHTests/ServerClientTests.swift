@@ -1,4 +1,4 @@
-import SSH
+@testable import SSH
 import Testing
 
 /// Transport, authentication and connection together.
@@ -101,7 +101,7 @@ import Testing
 
     @Test func aUserKeyThatIsNotKnown() throws {
         var configurations = try ServerClientPair.configurations()
-        configurations.client.keys = [try ServerClientPair.hostKey()]
+        configurations.client.keys = [.held(try ServerClientPair.hostKey())]
         let pair = ServerClientPair(configurations.server, configurations.client)
         pair.run()
         #expect(pair.clientEnd??.reason == .noMoreAuthenticationMethods)
@@ -114,7 +114,7 @@ import Testing
         configurations.server.authentication.banner = "wait"
         // A client that exchanges keys and then says nothing.
         let pair = ServerClientPair(configurations.server, configurations.client)
-        let transport = Transport(configurations.client.transport, random: ServerClientPair.random(3), now: 0)
+        let transport = Transport(configurations.client.transport, random: .repeatable(3), now: 0)
         var isReady = false
         while !isReady {
             var moved = false
@@ -173,6 +173,48 @@ import Testing
         #expect(refusals == 10_000 - 64)
         #expect(pair.server.connection.channelCount == 64)
         #expect(pair.serverEnd == nil)
+    }
+
+    /// A number that nobody knows is no breach of the protocol, before the log-in or after it; who used it learns that it was in vain.
+    @Test func messagesThatNobodyKnows() throws {
+        for number in [UInt8(54), 59, 61, 79, 83, 101, 192] {
+            for isLoggedIn in number < 80 ? [false, true] : [true] {
+                let configurations = try ServerClientPair.configurations()
+                let pair = ServerClientPair(configurations.server, configurations.client)
+                if isLoggedIn { pair.run() }
+                pair.client.transport.send([number])
+                pair.run()
+                let error = try #require(pair.clientEnd ?? nil, "\(number)")
+                #expect(error.operation == "send" && error.cause == "the peer does not know the message", "\(number): \(error)")
+                #expect(pair.serverEnd??.description.contains("the peer does not know the message") == true, "\(number)")
+            }
+        }
+        let configurations = try ServerClientPair.configurations()
+        let early = ServerClientPair(configurations.server, configurations.client)
+        early.client.transport.send([80])
+        early.run()
+        #expect(early.serverEnd??.cause == "message 80 has no place here")
+    }
+
+    /// Messages that wait for the end of a key exchange are still to be sent, though no byte can be written.
+    @Test func whatWaitsIsNotSent() throws {
+        let configurations = try ServerClientPair.configurations()
+        let pair = ServerClientPair(configurations.server, configurations.client)
+        pair.run()
+        #expect(!pair.server.hasUnsent)
+        pair.server.transport.rekey()
+        pair.server.connection.globalRequest(name: "last words")
+        pair.server.flush()
+        var bytes: [UInt8] = []
+        pair.server.withOutput {
+            bytes = Array($0)
+            return $0.count
+        }
+        #expect(pair.server.pendingOutput == 0 && !pair.server.connection.hasPayload && pair.server.hasUnsent)
+        bytes.withUnsafeBytes { pair.client.receive($0, now: pair.now) }
+        pair.run()
+        #expect(!pair.server.hasUnsent)
+        #expect(pair.clientEvents.last == .connection(.globalRequest(name: "last words", data: [], wantsReply: false)))
     }
 
     /// What came before the damage counts.

@@ -40,6 +40,22 @@ struct VICLogTests {
         #expect(decode(log) == [.record(record(.stdout, "hello")), .record(record(.stderr, "hello"))])
     }
 
+    /// Lengths and times that VIC's own tests have.
+    @Test("32 KiB without a newline are nine records, and what stands before them is passed over")
+    func large() {
+        var encoder = VICLogEncoder()
+        var log: [UInt8] = [0x0D, 0xFF]
+        let content = [UInt8](repeating: 0, count: 32_768)
+        encoder.encode(.stdout, content, at: 191_193_300_000_000_000, into: &log)
+        encoder.flushPartial(.stdout, into: &log)
+        #expect(log.count == 2 + 32_768 + 9 * 16)
+        let items = decode(log, chunk: 1000)
+        #expect(items.first == .skipped(offset: 0, count: 2) && bytes(items, .stdout) == content)
+        let records = items.compactMap { if case .record(let record) = $0 { record } else { nil } }
+        #expect(records.map { $0.bytes.count } == [Int](repeating: 4095, count: 8) + [8])
+        #expect(records.allSatisfy { $0.timestamp.text == "1976-01-22T21:15:00.000000000Z" && $0.stream == .stdout })
+    }
+
     @Test("A24: unfinished lines of the two streams are not glued together")
     func partials() {
         var encoder = VICLogEncoder()

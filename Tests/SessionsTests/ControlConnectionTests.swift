@@ -1,3 +1,4 @@
+import CLinux
 import Control
 import Foundation
 import Linux
@@ -262,6 +263,16 @@ import Testing
         #expect(client.pending > 0)
         client.isAsleep = false
         #expect(try client.wait { client.messages.last == .done(tag: 60_000) })
+    }
+
+    @Test("statistics that are too long for a message are refused, with their size")
+    func longStatistics() throws {
+        let server = try TestServer()
+        let client = try TestClient(server)
+        server.statisticsDocument = [UInt8](repeating: 32, count: ControlProtocol.maximumDocument + 1)
+        client.send(.stats(tag: 1))
+        #expect(try client.wait { client.failure(1) != nil })
+        #expect(client.failure(1)?.cause == "they have 65537 bytes, and 65536 are the most")
     }
 
     @Test("a gigabyte through standard input and output of one process at once")

@@ -91,7 +91,9 @@ final class TestServer: ControlService, SessionOwner {
     var sessionLimits = SessionLimits()
     /// A process runs only some turns after it was asked for, as one does whose launch takes its time.
     var startsLater = false
-    private(set) var releases = 0
+    /// A session whose process has ended gets another one, from the test.
+    var startsAgain = false
+    private(set) var releases: [String] = []
     private(set) var announced: [HostKey] = []
     private var late: [() throws -> Void] = []
     let log = TestLog()
@@ -99,6 +101,8 @@ final class TestServer: ControlService, SessionOwner {
     private var made = 0
 
     init(limits: SessionLimits = SessionLimits()) throws {
+        // As PID 1 does: a client that is gone is noticed by the write that fails.
+        Glibc.signal(SIGPIPE, SIG_IGN)
         loop = try EventLoop()
         sessionLimits = limits
     }
@@ -111,11 +115,13 @@ final class TestServer: ControlService, SessionOwner {
         return FileDescriptor(owning: ends[1])
     }
 
-    func start(_ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, isLogged: Bool = false) throws -> Session
-    {
+    func start(
+        _ args: [String], id: String = "main", stdin: Bool = false, terminal: Bool = false, endsInputWithClient: Bool = true,
+        isLogged: Bool = false
+    ) throws -> Session {
         let session = Session(
             id: id, kind: sessions.isEmpty ? .primary : .exec, args: args, limits: sessionLimits, mayTakeInput: stdin || terminal,
-            wantsTerminal: terminal, endsInputWithClient: true, loop: loop, log: isLogged ? log : nil, buffer: buffer)
+            wantsTerminal: terminal, endsInputWithClient: endsInputWithClient, loop: loop, log: isLogged ? log : nil, buffer: buffer)
         session.owner = self
         sessions.append(session)
         let begin = { session.begin(try TestProcess(args, stdin: stdin, terminal: terminal)) }
@@ -142,7 +148,16 @@ final class TestServer: ControlService, SessionOwner {
         for begin in begun { try begin() }
     }
 
-    func sessionEnded(_ session: Session) { session.finish() }
+    /// What the session's next process runs, where it is started anew.
+    var restarts: [[String]] = []
+
+    func sessionEnded(_ session: Session) {
+        if startsAgain { return }
+        guard !restarts.isEmpty, let process = try? TestProcess(restarts.removeFirst(), stdin: true, terminal: false) else {
+            return session.finish()
+        }
+        session.begin(process)
+    }
     func summary(of session: Session) -> SessionSummary { session.summary }
     func session(_ name: String) -> Session? { name.isEmpty ? sessions.first : sessions.first { $0.id == name } }
 
@@ -150,7 +165,9 @@ final class TestServer: ControlService, SessionOwner {
         let args = String(decoding: request.process, as: UTF8.self).split(separator: " ").map(String.init)
         made += 1
         do {
-            return .success(try start(args, id: request.session.isEmpty ? "exec-\(made)" : request.session, stdin: request.wantsStdin))
+            let id = request.session.isEmpty ? "exec-\(made)" : request.session
+            return .success(
+                try start(args, id: id, stdin: request.wantsStdin, endsInputWithClient: request.endsInputWithClient))
         } catch {
             return .failure(RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: args[0], cause: "\(error)"))
         }
@@ -164,8 +181,8 @@ final class TestServer: ControlService, SessionOwner {
     func forget(_ session: Session) -> RequestFailure? { nil }
     func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? { nil }
     func reload() -> RequestFailure? { nil }
-    func release() -> RequestFailure? {
-        releases += 1
+    func release(_ session: Session) -> RequestFailure? {
+        releases.append(session.id)
         return nil
     }
     func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {
@@ -173,7 +190,8 @@ final class TestServer: ControlService, SessionOwner {
         return connections.first === client ? nil : RequestFailure(.invalid, operation: "announce", object: "", cause: "not the first")
     }
     func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32) { client.send(.done(tag: tag)) }
-    func statistics() -> [UInt8] { Array("{}".utf8) }
+    var statisticsDocument = Array("{}".utf8)
+    func statistics() -> [UInt8] { statisticsDocument }
     func connectionClosed(_ connection: ControlConnection, _ cause: String) { connections.removeAll { $0 === connection } }
 
     deinit {

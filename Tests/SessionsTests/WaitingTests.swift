@@ -1,5 +1,6 @@
 import CLinux
 import Control
+import Glibc
 import Linux
 import SessionLog
 import Testing
@@ -48,16 +49,53 @@ import Testing
         #expect(client.has(.stdinClosed(tag: 1, .overrun)))
     }
 
+    @Test("a client whose input closed is told when another process takes it, and when that one's closes")
+    func startedAnew() throws {
+        // As PID 1 does.
+        signal(SIGPIPE, SIG_IGN)
+        let server = try TestServer()
+        server.restarts = [["sh", "-c", "read line; echo second $line; exec <&-; sleep 1"], ["sh", "-c", "read line; echo third $line"]]
+        let client = try TestClient(server)
+        _ = try server.start(["sh", "-c", "cat; echo first"], stdin: true)
+        client.send(.attach(tag: 1, AttachRequest(stdout: .oldest, stderr: .oldest, wantsStdin: true)))
+        client.send(.attach(tag: 2, AttachRequest(stdout: .oldest, stderr: .oldest)))
+        client.send(.stdin(tag: 1, Array("a ".utf8)))
+        client.send(.closeStdin(tag: 1))
+        func told() -> [ServerMessage] {
+            client.messages.filter { if case .stdinOpened = $0 { true } else if case .stdinClosed = $0 { true } else { false } }
+        }
+        let first: [ServerMessage] = [.stdinClosed(tag: 1, .requested), .stdinOpened(tag: 1)]
+        #expect(try client.wait { told() == first })
+        client.send(.stdin(tag: 1, Array("b\n".utf8)))
+        #expect(try client.wait { client.text(1) == "a first\nsecond b\n" })
+        // The process has closed its end, which a write finds out.
+        var count = 0
+        #expect(
+            try client.wait {
+                if told().count == 2 { client.send(.stdin(tag: 1, [120])) }
+                count += 1
+                return told().count == 4
+            })
+        #expect(told() == first + [.stdinClosed(tag: 1, .processClosed), .stdinOpened(tag: 1)])
+        client.send(.stdin(tag: 1, Array("c\n".utf8)))
+        #expect(try client.wait { client.result(1) != nil })
+        #expect(client.text(1) == "a first\nsecond b\nthird c\n" && client.text(2) == client.text(1))
+    }
+
     @Test("release and announce reach PID 1 and are answered")
     func requests() throws {
         let server = try TestServer()
         let client = try TestClient(server)
         let other = try TestClient(server)
         let key = HostKey(line: "ssh-ed25519 AAAA", fingerprint: "SHA256:x")
+        let session = try server.start(["cat"], stdin: true)
         client.send(.release(tag: 3))
+        client.send(.release(tag: 6, session: session.id))
+        client.send(.release(tag: 7, session: "none"))
         client.send(.announce(tag: 4, [key]))
-        #expect(try client.wait { client.has(.done(tag: 3)) && client.has(.done(tag: 4)) })
-        #expect(server.releases == 1 && server.announced == [key])
+        #expect(try client.wait { client.has(.done(tag: 3)) && client.has(.done(tag: 4)) && client.has(.done(tag: 6)) })
+        #expect(client.failure(7)?.code == .unknownSession)
+        #expect(server.releases == ["main", "main"] && server.announced == [key])
         other.send(.announce(tag: 5, []))
         #expect(try other.wait { other.failure(5)?.code == .invalid })
     }

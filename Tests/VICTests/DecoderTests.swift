@@ -47,7 +47,7 @@ struct DecoderTests {
     func known() throws {
         let store = KeyStore(portlayerKeys)
         store["guestinfo.vice./execs|e1e2e3e4/active@non-persistent"] = "false"
-        let reading = try #require(try store.read(isKnown: { $0 == "e1e2e3e4" }))
+        let reading = try #require(try store.read(known: { $0 == "e1e2e3e4" ? .running : .none }))
         #expect(store.asked.filter { $0.contains("e1e2e3e4") } == ["guestinfo.vice./execs|e1e2e3e4/active@non-persistent"])
         #expect(reading.config.execs.first?.active == false)
     }
@@ -94,16 +94,53 @@ struct DecoderTests {
     func lists() throws {
         let store = minimalKeys()
         store["guestinfo.vice./sessions|c1/cmd/Args"] = "1"
-        var error = #expect(throws: SpecError.self) { try store.read() }
+        let error = #expect(throws: SpecError.self) { try store.read() }
         #expect(error?.issues.first?.path == "guestinfo.vice./sessions|c1/cmd/Args~")
         #expect(error?.issues.first?.problem == "expected 2 strings as guestinfo.vice./sessions|c1/cmd/Args says, found 1")
+    }
+
+    @Test("what is wrong with a network or a volume, and with what the guest can write, keeps no container from starting")
+    func warnings() throws {
+        let store = minimalKeys()
         let network = "guestinfo.vice./networks|n/network"
-        store["guestinfo.vice./sessions|c1/cmd/Args"] = "0"
-        store["guestinfo.vice./networks"] = "n"
+        store["guestinfo.vice./networks"] = "VM Network|n"
         store[network + "/pools"] = "4000000000"
         store[network + "/gateway/IP"] = "AAAA"
-        error = #expect(throws: SpecError.self) { try store.read() }
-        #expect(error?.issues.map { $0.path } == [network + "/gateway/IP", network + "/pools"])
+        store["guestinfo.vice./mounts"] = "v"
+        store["guestinfo.vice./mounts|v/copymode"] = "new"
+        let runBlock = "guestinfo.vice..sessions|c1.runblock"
+        store[runBlock] = "maybe"
+        store.set("guestinfo.vice..sessions|c1.detail.createtime", bytes: [0xFF])
+        let reading = try #require(try store.read())
+        let paths = [
+            runBlock, "guestinfo.vice..sessions|c1.detail.createtime", "guestinfo.vice./mounts|v/copymode", "guestinfo.vice./networks",
+            network + "/gateway/IP", network + "/pools",
+        ]
+        #expect(reading.warnings.map { $0.path } == paths)
+        #expect(reading.config.networks.map { $0.key } == ["VM Network", "n"] && reading.config.sessions.first?.runBlock == false)
+        #expect(!store.asked.contains { $0.contains(" ") }, "the host could not be asked for such a key")
+    }
+
+    @Test("of sessions that are over nothing is asked, and however many there are, they keep no new one out")
+    func many() throws {
+        let store = minimalKeys()
+        let old = (0..<3000).map { "e\($0)" }
+        store["guestinfo.vice./execs@non-persistent"] = (old + ["new"]).joined(separator: "|")
+        store["guestinfo.vice./execs|new/cmd/Path@non-persistent"] = "date"
+        let reading = try #require(try store.read(known: { $0 == "new" || $0 == "c1" ? .none : .over }))
+        #expect(reading.config.execs.count == 3001 && reading.config.execs.first { $0.key == "new" }?.path == "date")
+        #expect(!store.asked.contains { $0.contains("|e1/") })
+        let error = #expect(throws: SpecError.self) { try store.read() }
+        #expect(error?.issues.first?.problem == "expected at most 1024 new elements, found more")
+    }
+
+    @Test("what is there is shown, also where something is wrong with it")
+    func examined() throws {
+        let store = minimalKeys()
+        store["guestinfo.vice./sessions|c1/tty"] = "m\u{9B}31m\u{1B}"
+        let (reading, error) = VICExecutorConfig.examine { (key) throws(VICSourceError) in store.values[key.lowercased()] }
+        #expect(reading?.config.sessions.first?.path == "/bin/true")
+        #expect(error?.issues.map { $0.problem } == ["expected true or false, found \"m?31m?\""])
     }
 
     @Test(
@@ -172,6 +209,6 @@ struct DecoderTests {
             #expect(entry.time.text == expected)
         }
         let store = minimalKeys(more: [(log, "0"), (log + "|0.Time", "yesterday")])
-        #expect(throws: SpecError.self) { try store.read(.all) }
+        #expect(try store.read(.all)?.warnings.map { $0.path } == [log + "|0.Time"])
     }
 }

@@ -62,7 +62,6 @@ struct PlanTests {
                 [("guestinfo.vice./sessions|c1/cmd/Path", ""), ("guestinfo.vice./sessions|c1/cmd/Args~", "")],
                 "guestinfo.vice./sessions|c1/cmd/Path"
             ),
-            ([("guestinfo.vice./sessions|c1/stopSignal", "NOPE")], "guestinfo.vice./sessions|c1/stopSignal"),
             ([("guestinfo.vice./sessions", "")], "guestinfo.vice./sessions"),
             ([("guestinfo.vice./sessions", "a|b")], "guestinfo.vice./sessions"),
             ([("guestinfo.vice./common/id", "a b")], "guestinfo.vice./common/id"),
@@ -131,10 +130,26 @@ struct PlanTests {
         let store = KeyStore(portlayerKeys)
         store["guestinfo.vice./sessions"] = "\(containerID)|side"
         store["guestinfo.vice./sessions|side/cmd/Path"] = "/bin/side"
-        store["guestinfo.vice./execs|e1e2e3e4/stopSignal@non-persistent"] = "NOPE"
+        store["guestinfo.vice./execs|e1e2e3e4/cmd/Path@non-persistent"] = ""
+        store["guestinfo.vice./execs|e1e2e3e4/cmd/Args~@non-persistent"] = "<nil>"
+        store["guestinfo.vice..execs|e1e2e3e4.runblock@non-persistent"] = "true"
         let others = try plan(store).others
+        #expect(others.map { $0.waits } == [false, true])
         #expect(others.map { $0.id } == ["side", "e1e2e3e4"] && others.map { $0.isExec } == [false, true])
         #expect(others[0].process?.args == ["/bin/side"] && others[1].process == nil)
-        #expect(others[1].problem == "guestinfo.vice./execs|e1e2e3e4/stopSignal@non-persistent: there is no signal of this name")
+        #expect(others[1].problem == "guestinfo.vice./execs|e1e2e3e4/cmd/Path@non-persistent: required: the command to run")
+    }
+
+    @Test(
+        "A31–A33: signals have names with or without SIG, or numbers; one that there is not is a warning, and TERM",
+        arguments: [
+            ("SIGQUIT", 3, true), ("QUIT", 3, true), ("quit", 3, true), ("3", 3, true), ("USR1", 10, true), ("WINCH", 28, true),
+            ("28", 28, true),
+            ("", 15, true), ("SIGNOPE", 15, false), ("nope", 15, false), ("0", 15, false), ("-1", 15, false),
+        ] as [(String, Int32, Bool)])
+    func signals(name: String, number: Int32, exists: Bool) throws {
+        let plan = try session([("stopSignal", name)])
+        #expect(plan.spec.tether.stop.signal.rawValue == number)
+        #expect(plan.warnings.map { $0.path } == (exists ? [] : ["guestinfo.vice./sessions|c1/stopSignal"]))
     }
 }

@@ -35,9 +35,10 @@ struct RandomConfig {
         return list(4) { parts[$0.number(0...parts.count - 1)] }.joined()
     }
 
-    /// A name in a map: no `|`, no `@`, and nothing by which two of them would have the same keys.
+    /// A name in a map: printable ASCII without what separates keys, and nothing by which two of them would have the same keys.
     private mutating func names(_ limit: Int) -> [String] {
-        let names = (0..<number(0...limit)).map { index in "\(["k", "net.work", "a b", "vol_-", "é"][number(0...4)])\(index)" }
+        let kinds = ["k", "net.work", "A/b", "vol_-", "~", "\"", "#", "<nil>", "%20", String(repeating: "f", count: 250), "."]
+        let names = (0..<number(0...limit)).map { index in "\(kinds[number(0...kinds.count - 1)])\(index)" }
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
@@ -104,6 +105,7 @@ struct RandomConfig {
         var network = VICNetwork()
         network.id = text()
         network.name = text()
+        network.executionEnvironment = text()
         network.type = text()
         network.destinations = list(3) { $0.range() }
         network.gateway = range()
@@ -151,6 +153,7 @@ struct RandomConfig {
             endpoint.key = name
             endpoint.id = text()
             endpoint.name = text()
+            endpoint.executionEnvironment = text()
             endpoint.isStatic = chance()
             if chance() {
                 endpoint.ip = range()
@@ -169,6 +172,10 @@ struct RandomConfig {
         if chance() {
             var version = VICVersion()
             version.version = text()
+            version.gitCommit = text()
+            version.buildDate = text()
+            version.buildNumber = text()
+            version.state = text()
             version.pluginVersion = integer()
             config.version = version
         }

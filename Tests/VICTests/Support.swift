@@ -18,9 +18,9 @@ final class KeyStore {
 
     func set(_ key: String, bytes: [UInt8]) { values[key.lowercased()] = bytes }
 
-    func read(_ extent: VICExtent = .needed, isKnown: @escaping (String) -> Bool = { _ in false }) throws(SpecError) -> VICReading? {
+    func read(_ extent: VICExtent = .needed, known: @escaping (String) -> VICKnowledge = { _ in .none }) throws(SpecError) -> VICReading? {
         asked = []
-        return try VICExecutorConfig.read(extent, isKnown: isKnown) { (key) throws(VICSourceError) in
+        return try VICExecutorConfig.read(extent, known: known) { (key) throws(VICSourceError) in
             self.asked.append(key)
             if key == self.unreadable { throw VICSourceError("the host is busy") }
             return self.values[key.lowercased()]

@@ -67,6 +67,18 @@ struct ToolTests {
         #expect(throws: VICDumpError.self) { try VICDump(Array("{\"a\":".utf8)) }
     }
 
+    @Test("what ends a line elsewhere, and what begins a value of another form, can stand in a value")
+    func oddValues() throws {
+        let value = "sh|-c|A = \"x\"\u{2028}b\u{85}c\u{0B}d=\"e\""
+        let key = "guestinfo.vice./sessions|c1/cmd/Args~"
+        for line in ["\(key) = \"\(value)\"", "    \(key):  \(value)", "\(key)=\(value)", "\(key)=\(value)\r"] {
+            #expect(try VICDump(Array("a=1\n\(line)\nb=2\n".utf8)).value(key) == value, "\(line)")
+        }
+        #expect(try VICDump(Array("\(key) = \"a|0Ab|7Cc\"".utf8)).value(key) == "a\nb|c")
+        let two = "guestinfo.vice./common/id=a\nGUESTINFO.vice./common/id=b\n"
+        #expect(throws: VICDumpError.self, "of two VMs") { try VICDump(Array(two.utf8)) }
+    }
+
     private func read(_ bytes: [UInt8]) throws -> VICReading {
         let dump = try VICDump(bytes)
         return try #require(

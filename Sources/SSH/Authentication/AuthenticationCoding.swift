@@ -1,10 +1,10 @@
 /// The numbers and common parts of the authentication protocol (RFC 4252).
 enum UserAuthentication {
-    static let serviceRequest: UInt8 = 5
-    static let serviceAccept: UInt8 = 6
+    static let serviceRequest = Message.serviceRequest
+    static let serviceAccept = Message.serviceAccept
     static let request: UInt8 = 50
     static let failure: UInt8 = 51
-    static let success: UInt8 = 52
+    static let success = Message.userAuthenticationSuccess
     static let banner: UInt8 = 53
     static let publicKeyOK: UInt8 = 60
 
@@ -21,15 +21,23 @@ enum UserAuthentication {
     }
 
     /// A `publickey` request without its signature.
-    static func keyRequest(user: [UInt8], algorithm: String, key: [UInt8]) -> [UInt8] {
+    /// - Parameter isSigned: one follows; otherwise it is the question whether the key would do.
+    static func keyRequest(user: [UInt8], algorithm: String, key: [UInt8], isSigned: Bool = true) -> [UInt8] {
         var writer = WireWriter(message: request)
         writer.string(user)
         writer.text(nextService)
         writer.text("publickey")
-        writer.boolean(true)
+        writer.boolean(isSigned)
         writer.text(algorithm)
         writer.string(key)
         return writer.bytes
+    }
+
+    /// A message between those of this layer and the next, whose number nobody here knows: SSH_MSG_UNIMPLEMENTED is the answer to it
+    /// (RFC 4253, 11.4).
+    static func isUnknown(_ payload: [UInt8]) -> Bool {
+        guard let number = payload.first else { return false }
+        return (54...59).contains(number) || (61...79).contains(number)
     }
 
     static func malformed(_ message: String) -> SSHError {

@@ -9,18 +9,24 @@ public struct AuthorizedKey: Equatable, Sendable {
 
     public init(_ key: PublicKey) { self.key = key }
 
-    /// - Parameter line: `[options] type base64 [comment]`.
+    /// - Parameter line: `[options] type base64 [comment]`; not a comment alone, or nothing.
     /// - Throws: ``SSHError`` that names the option or says what is wrong with the key.
     public init(line: String) throws(SSHError) {
         let bytes = Array(line.utf8.drop { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") })
         let first = bytes.prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }
-        if Self.isKeyType(first) {
-            self.init(try PublicKey(line: String(decoding: bytes, as: UTF8.self)))
+        guard !Self.isKeyType(first) else {
+            try self.init(believed: bytes[...])
             return
         }
         let options = try Self.options(bytes)
-        self.init(try PublicKey(line: String(decoding: bytes[options.end...].drop { $0 == 0x20 || $0 == 0x09 }, as: UTF8.self)))
+        try self.init(believed: bytes[options.end...].drop { $0 == 0x20 || $0 == 0x09 })
         for option in options.options { try apply(option) }
+    }
+
+    /// A key by which its user could never log in is no key to be authorized.
+    private init(believed line: ArraySlice<UInt8>) throws(SSHError) {
+        self.init(try PublicKey(line: String(decoding: line, as: UTF8.self)))
+        guard !key.isWeak else { throw Self.failure("it is an RSA key of less than 2048 bits") }
     }
 
     /// No option begins as the names of key types do.

@@ -65,6 +65,7 @@ public struct ServerAuthentication {
         var reader = WireReader(payload, from: 1)
         switch payload.first {
         case UserAuthentication.serviceRequest:
+            try count("")
             let service = reader.text()
             guard reader.isComplete else { throw UserAuthentication.malformed("SSH_MSG_SERVICE_REQUEST") }
             guard service == UserAuthentication.service, login == nil else {
@@ -94,9 +95,7 @@ public struct ServerAuthentication {
         guard service == UserAuthentication.nextService else {
             throw SSHError(.serviceNotAvailable, "authenticate", "", "the service is not \(UserAuthentication.nextService)")
         }
-        requests += 1
-        // Questions whether a key would do are no failures where it would, but not without end either.
-        guard requests <= rules.maximumAttempts * 4 else { throw exhausted(user) }
+        try count(printable(user, limit: ConnectionLimits.maximumName))
         sendBanner()
         let isOpen = rules.allowsNone || rules.openUser.map { Array($0.utf8) == user } ?? false
         switch method {
@@ -109,6 +108,15 @@ public struct ServerAuthentication {
         case "publickey": try receiveKey(&reader, user, isOpen: isOpen)
         case "password" where isOpen: succeed(user, "password", nil)
         default: try fail(user)
+        }
+    }
+
+    /// Requests to begin, and questions whether a key would do, are no failures, but they do not come without end either: each has an
+    /// answer, which a client need not take.
+    private mutating func count(_ user: String) throws(SSHError) {
+        requests += 1
+        guard requests <= rules.maximumAttempts * 4 else {
+            throw SSHError(.noMoreAuthenticationMethods, "authenticate", user, "there are too many requests, and none of them will do")
         }
     }
 

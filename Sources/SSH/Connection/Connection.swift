@@ -19,6 +19,8 @@ public struct Connection {
     private var lastNumber: UInt32 = .max
     /// Channels whose window grew.
     private var grantsDue: [ChannelID] = []
+    /// Channels that were accepted, in this order, and whose peer has not been told.
+    private var confirmations: [ChannelID] = []
 
     public init(_ limits: ConnectionLimits = ConnectionLimits()) { self.limits = limits }
 
@@ -36,21 +38,24 @@ public struct Connection {
 
     /// The next message for the peer.
     public mutating func nextPayload() -> [UInt8]? {
-        // Windows first: they may wait behind data, but then the peer would wait for no reason.
-        while let id = grantsDue.first {
-            grantsDue.removeFirst()
+        // Windows first: they may wait behind data, but then the peer would wait for no reason. Not before the channel's
+        // confirmation, though: until then the peer has no such channel.
+        while let place = grantsDue.firstIndex(where: { !confirmations.contains($0) }) {
+            let id = grantsDue.remove(at: place)
             guard let index = index(of: id), channels[index].canSend, channels[index].grantDue > 0 else { continue }
             defer { channels[index].grantDue = 0 }
             return ConnectionMessage.windowAdjust(recipient: channels[index].peer, bytes: channels[index].grantDue).encoded()
         }
-        return outgoing.popFirst()
+        guard let payload = outgoing.popFirst() else { return nil }
+        if payload.first == ConnectionMessage.openConfirmationNumber, !confirmations.isEmpty { confirmations.removeFirst() }
+        return payload
     }
 
     // MARK: Opening
 
     /// Asks the peer for a channel; ``ConnectionEvent/opened(_:extra:)`` or ``ConnectionEvent/openFailed(_:reason:text:)`` follows.
     /// - Parameter window: how many bytes the peer may send before ``grant(_:bytes:)``.
-    /// - Returns: nil when there are as many channels as there may be.
+    /// - Returns: nil when there are as many channels as there may be, or no message has room for `extra`.
     public mutating func openChannel(type: String, extra: [UInt8] = [], window: UInt32, maximumPacket: UInt32 = 32768) -> ChannelID? {
         guard channels.count < limits.maximumChannels else { return nil }
         var channel = Channel(id: newID(), state: .requested)
@@ -58,24 +63,31 @@ public struct Connection {
         channel.receiveMaximum = min(maximumPacket, limits.maximumPacket)
         channels.append(channel)
         let (number, packet) = (channel.id.number, channel.receiveMaximum)
-        post(.open(type: type, sender: number, window: window, maximumPacket: packet, extra: extra))
+        guard post(.open(type: type, sender: number, window: window, maximumPacket: packet, extra: extra)) else {
+            channels.removeLast()
+            return nil
+        }
         return channel.id
     }
 
-    /// Answers ``ConnectionEvent/opening(_:type:extra:)``.
+    /// Answers ``ConnectionEvent/opening(_:type:extra:)``. Where no message has room for `extra`, the channel is rejected.
     public mutating func accept(_ id: ChannelID, window: UInt32, maximumPacket: UInt32 = 32768, extra: [UInt8] = []) {
         guard let index = index(of: id), channels[index].state == .offered else { return }
         let packet = min(maximumPacket, limits.maximumPacket)
+        let peer = channels[index].peer
+        guard post(.openConfirmation(recipient: peer, sender: id.number, window: window, maximumPacket: packet, extra: extra)) else {
+            return reject(id, .resourceShortage, "what belongs to the answer is longer than a message")
+        }
         channels[index].state = .open
         channels[index].receiveWindow = window
         channels[index].receiveMaximum = packet
-        let peer = channels[index].peer
-        post(.openConfirmation(recipient: peer, sender: id.number, window: window, maximumPacket: packet, extra: extra))
+        confirmations.append(id)
     }
 
-    /// Answers ``ConnectionEvent/opening(_:type:extra:)``; the channel is gone.
+    /// Answers ``ConnectionEvent/opening(_:type:extra:)``; the channel is gone. A long text is cut off.
     public mutating func reject(_ id: ChannelID, _ reason: OpenFailure, _ text: String) {
         guard let index = index(of: id), channels[index].state == .offered else { return }
+        let text = String(decoding: text.utf8.prefix(ConnectionLimits.maximumText), as: UTF8.self)
         post(.openFailure(recipient: channels[index].peer, reason: reason.rawValue, text: text))
         channels.remove(at: index)
     }
@@ -152,12 +164,12 @@ public struct Connection {
 
     /// Sends a request on a channel. With `wantsReply` a ``ConnectionEvent/requestReply(_:success:)`` follows, unless the channel
     /// is closed before.
-    /// - Returns: whether it was queued: the channel is open.
+    /// - Returns: whether it was queued: the channel is open, and a message has room for the data.
     @discardableResult
     public mutating func request(_ id: ChannelID, name: String, data: [UInt8] = [], wantsReply: Bool = false) -> Bool {
         guard let index = index(of: id), channels[index].canSend else { return false }
+        guard post(.request(recipient: channels[index].peer, name: name, wantsReply: wantsReply, data: data)) else { return false }
         if wantsReply { channels[index].awaited += 1 }
-        post(.request(recipient: channels[index].peer, name: name, wantsReply: wantsReply, data: data))
         return true
     }
 
@@ -173,24 +185,38 @@ public struct Connection {
     }
 
     /// Sends a global request. With `wantsReply` a ``ConnectionEvent/globalReply(success:data:)`` follows.
-    public mutating func globalRequest(name: String, data: [UInt8] = [], wantsReply: Bool = false) {
+    /// - Returns: whether it was queued: a message has room for the data.
+    @discardableResult
+    public mutating func globalRequest(name: String, data: [UInt8] = [], wantsReply: Bool = false) -> Bool {
+        guard post(.globalRequest(name: name, wantsReply: wantsReply, data: data)) else { return false }
         if wantsReply { awaitedGlobal += 1 }
-        post(.globalRequest(name: name, wantsReply: wantsReply, data: data))
+        return true
     }
 
-    /// Answers the oldest global request that waits for an answer. A failure carries no data.
+    /// The longest data that the answer to a global request carries, in bytes.
+    public static let maximumReplyData = Transport.maximumPayload - 1
+
+    /// Answers the oldest global request that waits for an answer. A failure carries no data; a success with more of it than
+    /// ``maximumReplyData`` becomes one.
     /// - Returns: whether there was one.
     @discardableResult
     public mutating func replyToGlobalRequest(success: Bool, data: [UInt8] = []) -> Bool {
         guard let refusals = owedGlobal.answer() else { return false }
-        post(success ? .requestSuccess(data: data) : .requestFailure)
+        if !success || !post(.requestSuccess(data: data)) { post(.requestFailure) }
         for _ in 0..<refusals { post(.requestFailure) }
         return true
     }
 
     // MARK: Parts
 
-    mutating func post(_ message: ConnectionMessage) { outgoing.append(message.encoded()) }
+    /// - Returns: false, and nothing is queued, where the transport would not take so long a message.
+    @discardableResult
+    mutating func post(_ message: ConnectionMessage) -> Bool {
+        let payload = message.encoded()
+        guard payload.count <= Transport.maximumPayload else { return false }
+        outgoing.append(payload)
+        return true
+    }
 
     func index(of id: ChannelID) -> Int? { channels.firstIndex { $0.id == id } }
 

@@ -17,6 +17,8 @@ enum ConnectionMessage: Equatable {
 }
 
 extension ConnectionMessage {
+    static let openConfirmationNumber: UInt8 = 91
+
     /// Reads a message from its payload; nil where its number is not one of this layer's.
     /// - Throws: ``SSHError`` when the message has not the form of its number.
     static func decode(_ payload: [UInt8]) throws(SSHError) -> ConnectionMessage? {
@@ -38,7 +40,7 @@ extension ConnectionMessage {
             .open(
                 type: reader.text(), sender: reader.uint32(), window: reader.uint32(), maximumPacket: reader.uint32(),
                 extra: reader.rest())
-        case 91:
+        case openConfirmationNumber:
             .openConfirmation(
                 recipient: reader.uint32(), sender: reader.uint32(), window: reader.uint32(), maximumPacket: reader.uint32(),
                 extra: reader.rest())
@@ -68,7 +70,7 @@ extension ConnectionMessage {
         case 81: "SSH_MSG_REQUEST_SUCCESS"
         case 82: "SSH_MSG_REQUEST_FAILURE"
         case 90: "SSH_MSG_CHANNEL_OPEN"
-        case 91: "SSH_MSG_CHANNEL_OPEN_CONFIRMATION"
+        case openConfirmationNumber: "SSH_MSG_CHANNEL_OPEN_CONFIRMATION"
         case 92: "SSH_MSG_CHANNEL_OPEN_FAILURE"
         case 93: "SSH_MSG_CHANNEL_WINDOW_ADJUST"
         case 94: "SSH_MSG_CHANNEL_DATA"
@@ -103,7 +105,7 @@ extension ConnectionMessage {
             writer.raw(extra)
             return writer.bytes
         case .openConfirmation(let recipient, let sender, let window, let maximumPacket, let extra):
-            return Self.encoded(91, [recipient, sender, window, maximumPacket], raw: extra[...])
+            return Self.encoded(Self.openConfirmationNumber, [recipient, sender, window, maximumPacket], raw: extra[...])
         case .openFailure(let recipient, let reason, let text):
             var writer = WireWriter(message: 92)
             writer.uint32(recipient)
@@ -135,12 +137,4 @@ extension ConnectionMessage {
         writer.raw(raw)
         return writer.bytes
     }
-}
-
-/// A text of the peer's, fit to be shown: at most `limit` bytes of it, without control characters, which a terminal would obey.
-func printable(_ text: [UInt8], limit: Int) -> String {
-    let shown = String(decoding: text.prefix(limit), as: UTF8.self)
-    var result = String.UnicodeScalarView()
-    for scalar in shown.unicodeScalars { result.append(scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) ? " " : scalar) }
-    return String(result)
 }

@@ -1,7 +1,7 @@
 /// What the peer may do on a connection: everything that whoever takes the events allows, or, with a restricted key, less.
 public struct Permissions: Equatable, Sendable {
     /// Whatever the peer wants to run, this runs; it may do nothing else. What it asked for comes as the environment variable
-    /// `SSH_ORIGINAL_COMMAND` before.
+    /// `SSH_ORIGINAL_COMMAND` before; it is refused where that would not be the same.
     public var forcedCommand: [UInt8]?
     /// The peer may ask for a terminal.
     public var allowsTerminal = true
@@ -26,7 +26,17 @@ public struct Permissions: Equatable, Sendable {
             guard case .environment(let variable, _)? = SessionRequest(name: name, data: data) else { return false }
             return variable != Self.originalCommand
         case "pty-req", "window-change", "signal", "break", "eow@openssh.com": return true
-        default: return Self.starts(name)
+        default: return Self.starts(name) && hasOriginal(name, data)
+        }
+    }
+
+    /// Whether what was asked for can be told as it is in an environment variable: a command that decides by it would be misled.
+    private func hasOriginal(_ name: String, _ data: [UInt8]) -> Bool {
+        switch SessionRequest(name: name, data: data) {
+        case .execute(let command): !command.contains(0) && Array(String(decoding: command, as: UTF8.self).utf8) == command
+        case .subsystem(let subsystem): !subsystem.utf8.contains(0)
+        case .shell: true
+        default: false
         }
     }
 

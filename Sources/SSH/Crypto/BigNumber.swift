@@ -17,6 +17,11 @@ final class BigNumber {
         __gmpz_import(pointer, bytes.count, 1, 1, 1, 0, bytes)
     }
 
+    convenience init(_ secret: SecretBytes) {
+        self.init()
+        secret.withBytes { __gmpz_import(pointer, $0.count, 1, 1, 1, 0, $0.baseAddress) }
+    }
+
     convenience init(_ value: UInt) {
         self.init()
         __gmpz_set_ui(pointer, value)
@@ -52,6 +57,13 @@ final class BigNumber {
         var digits = bytes
         defer { digits.wipe() }
         return [UInt8](repeating: 0, count: max(0, count - digits.count)) + digits.suffix(count)
+    }
+
+    /// The bytes of a number that is secret, without a copy that stays.
+    var secret: SecretBytes {
+        var digits = bytes
+        defer { digits.wipe() }
+        return SecretBytes(digits)
     }
 
     var isOdd: Bool { __gmpz_tstbit(pointer, 0) == 1 }

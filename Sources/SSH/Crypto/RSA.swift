@@ -75,16 +75,16 @@ struct RSASecret: Sendable {
             exponentP.times(e).modulo(p.minusOne) == one, exponentQ.times(e).modulo(q.minusOne) == one,
             coefficient.times(q).modulo(p) == one
         else { return nil }
-        self.p = SecretBytes(p.bytes)
-        self.q = SecretBytes(q.bytes)
-        self.exponentP = SecretBytes(exponentP.bytes)
-        self.exponentQ = SecretBytes(exponentQ.bytes)
-        self.coefficient = SecretBytes(coefficient.bytes)
+        self.p = p.secret
+        self.q = q.secret
+        self.exponentP = exponentP.secret
+        self.exponentQ = exponentQ.secret
+        self.coefficient = coefficient.secret
     }
 
     /// The private exponent itself, which OpenSSH's files have.
     func exponent(publicExponent e: [UInt8]) -> [UInt8] {
-        let (p, q) = (BigNumber(p.copy), BigNumber(q.copy))
+        let (p, q) = (BigNumber(p), BigNumber(q))
         return BigNumber(e).inverse(modulo: p.minusOne.times(q.minusOne))?.bytes ?? []
     }
 
@@ -93,8 +93,8 @@ struct RSASecret: Sendable {
     /// - Returns: nil where the key is too short for the hash.
     func sign(_ data: [UInt8], hash: RSAHash, exponent: [UInt8], modulus: [UInt8], random: RandomSource) -> [UInt8]? {
         let (n, e, d) = (BigNumber(modulus), BigNumber(exponent), BigNumber())
-        let (p, q) = (BigNumber(p.copy), BigNumber(q.copy))
-        let (a, b, c) = (BigNumber(exponentP.copy), BigNumber(exponentQ.copy), BigNumber(coefficient.copy))
+        let (p, q) = (BigNumber(p), BigNumber(q))
+        let (a, b, c) = (BigNumber(exponentP), BigNumber(exponentQ), BigNumber(coefficient))
         defer { withExtendedLifetime((n, e, d, p, q)) { withExtendedLifetime((a, b, c)) {} } }
         var publicKey = rsa_public_key(size: 0, n: n.pointer.pointee, e: e.pointer.pointee)
         var key = rsa_private_key(

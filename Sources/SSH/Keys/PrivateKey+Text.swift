@@ -37,6 +37,7 @@ extension PrivateKey {
     /// The key as a file of OpenSSH's, not encrypted.
     public func openSSHText(comment: String) -> String {
         var secrets = WireWriter()
+        defer { secrets.wipe() }
         // Two equal numbers, by which a wrong passphrase is noticed where there is one.
         let check = Hashes.sha256(publicKey.blob).prefix(4)
         secrets.raw(check)
@@ -66,6 +67,7 @@ extension PrivateKey {
             padding += 1
         }
         var file = WireWriter()
+        defer { file.wipe() }
         file.raw(Self.magic)
         for name in ["none", "none", ""] { file.text(name) }
         file.uint32(1)

@@ -41,7 +41,7 @@ public struct PublicKey: Equatable, Sendable {
             }
             material = .rsa(exponent: exponent, modulus: modulus)
         default:
-            throw Self.error(reader.hasFailed ? "" : Self.printable(type), "keys of this type are not supported")
+            throw Self.error(reader.hasFailed ? "" : Self.shown(type), "keys of this type are not supported")
         }
         guard reader.isComplete else { throw Self.error(type, "the key is cut off, or something follows it") }
         algorithm = type
@@ -52,16 +52,22 @@ public struct PublicKey: Equatable, Sendable {
     ///   `authorized_keys` file that begins with options is refused, since nothing here would obey them.
     public init(line: String) throws(SSHError) {
         let fields = line.utf8.split { $0 == 0x20 || (9...13).contains($0) }
-        guard fields.count >= 2, line.utf8.count <= 32 << 10 else {
-            throw Self.error("", "a line with a type and a key in base64 is expected")
+        guard fields.count >= 2, line.utf8.count <= 32 << 10, Self.isOneLine(line) else {
+            throw Self.error("", "one line with a type and a key in base64 is expected")
         }
         let type = String(decoding: fields[0], as: UTF8.self)
         guard ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"].contains(type) else {
-            throw Self.error(Self.printable(type), "no type of key that is supported (options are not, either)")
+            throw Self.error(Self.shown(type), "no type of key that is supported (options are not, either)")
         }
         guard let blob = Base64.decode(fields[1]) else { throw Self.error(type, "the key is not base64") }
         try self.init(blob: blob)
         guard algorithm == type else { throw Self.error(type, "the key is of the type \(algorithm)") }
+    }
+
+    /// Whether a line end is nowhere but at the end: what follows one would be taken for a comment, and a second key be left out unseen.
+    static func isOneLine(_ text: String) -> Bool {
+        func isEnd(_ byte: UInt8) -> Bool { byte == 0x0a || byte == 0x0d }
+        return text.utf8.drop { !isEnd($0) }.allSatisfy(isEnd)
     }
 
     public static func == (a: PublicKey, b: PublicKey) -> Bool { a.blob == b.blob }
@@ -112,9 +118,7 @@ public struct PublicKey: Equatable, Sendable {
 
     private static func bits(_ number: [UInt8]) -> Int { number.isEmpty ? 0 : number.count * 8 - number[0].leadingZeroBitCount }
 
-    private static func printable(_ name: String) -> String {
-        String(decoding: name.utf8.prefix(64).map { (0x21..<0x7f).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
-    }
+    private static func shown(_ type: String) -> String { printable(Array(type.utf8), limit: ConnectionLimits.maximumName) }
 
     private static func error(_ type: String, _ cause: String) -> SSHError {
         SSHError(.hostKeyNotVerifiable, "read public key", type, cause)

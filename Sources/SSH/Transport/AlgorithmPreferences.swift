@@ -24,8 +24,9 @@ public struct AlgorithmPreferences: Equatable, Sendable {
     ]
     /// RFC 6668; of what is encrypted (`etm`, OpenSSH's PROTOCOL) or of the plain text.
     public static let supportedMACs = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"]
-    /// From the authentication on (OpenSSH), from the key exchange on (RFC 4253, 6.2), or not.
-    public static let supportedCompression = ["zlib@openssh.com", "zlib", "none"]
+    /// From the authentication on (OpenSSH), or not: nobody who has not logged in has this side decompress anything, as they could with
+    /// the `zlib` of RFC 4253, 6.2.
+    public static let supportedCompression = ["zlib@openssh.com", "none"]
 }
 
 /// What a key exchange agreed on (RFC 4253, 7.1), for logs and tests.

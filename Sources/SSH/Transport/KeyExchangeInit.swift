@@ -70,8 +70,7 @@ struct KeyExchangeInit: Equatable {
     }
 
     private static func listed(_ names: [String]) -> String {
-        let text = names.isEmpty ? "none" : names.joined(separator: ",")
-        return String(decoding: text.utf8.prefix(256).map { (0x20..<0x7f).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+        names.isEmpty ? "none" : printable(Array(names.joined(separator: ",").utf8), limit: 256)
     }
 
     /// Names in the list of key exchange methods that say what a side can do.

@@ -1,4 +1,5 @@
 import CHogweed
+import CNettle
 
 /// One side's ephemeral key of a key exchange: curve25519 (RFC 8731) or ECDH over P-256 (RFC 5656).
 final class EphemeralKey {
@@ -88,26 +89,23 @@ struct KeyDerivation {
     ///   - count: how many bytes of it.
     /// - Returns: the key, to be overwritten after its use.
     func key(_ letter: UInt8, _ count: Int) -> [UInt8] {
-        guard count > 0 else { return [] }
-        var common = secret.copy + hash
-        var input = common + [letter] + sessionID
-        var key = Hashes.sha256(input)
-        input.wipe()
+        // With the room from the beginning, so that nothing secret is left where it was before it grew.
+        let digest = Int(SHA256_DIGEST_SIZE)
+        var key: [UInt8] = []
+        key.reserveCapacity(max(0, count) + digest)
         while key.count < count {
-            var input = common + key
+            var input: [UInt8] = []
+            input.reserveCapacity(secret.count + hash.count + 1 + sessionID.count + key.count)
+            secret.withBytes { input.append(contentsOf: $0) }
+            input += hash
+            if key.isEmpty { input += [letter] + sessionID } else { input += key }
             var next = Hashes.sha256(input)
-            let longer = key + next
-            key.wipe()
-            next.wipe()
+            key += next
             input.wipe()
-            key = longer
+            next.wipe()
         }
-        common.wipe()
-        if key.count > count {
-            let cut = Array(key[..<count])
-            key.wipe()
-            key = cut
-        }
+        key.withUnsafeMutableBytes { UnsafeMutableRawBufferPointer(rebasing: $0[max(0, count)...]).wipe() }
+        key.removeLast(key.count - max(0, count))
         return key
     }
 

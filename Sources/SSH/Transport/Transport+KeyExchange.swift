@@ -11,6 +11,7 @@ extension Transport {
         let lists = offer()
         let payload = lists.payload(cookie: random.bytes(16))
         exchange = KeyExchange(ownInit: payload, ownLists: lists)
+        if isReady { exchangeDeadline = Self.later(now, milliseconds: configuration.handshakeMilliseconds) }
         try seal(payload, Message.keyExchangeInit)
     }
 
@@ -44,6 +45,10 @@ extension Transport {
     func takeInit(_ payload: [UInt8], _ sequence: UInt32) throws(SSHError) {
         let lists = try KeyExchangeInit(payload)
         if exchange == nil {
+            // A second exchange is of no use to someone who has not logged in, and takes this side's time as often as it is asked for.
+            guard !isServer || isAuthenticated else {
+                throw SSHError(.protocolError, "exchange keys", "", "SSH_MSG_KEXINIT comes before the log-in")
+            }
             try checkOutput()
             try beginExchange()
         }

@@ -22,7 +22,8 @@ public final class Transport {
     let random: RandomSource
     var isServer: Bool { configuration.role == .server }
     var now: Int64
-    let handshakeDeadline: Int64
+    /// When the key exchange that is in progress, or waits for its beginning, has to be complete.
+    var exchangeDeadline: Int64
 
     var output = ByteBuffer()
     var sending = TransportDirection()
@@ -78,7 +79,7 @@ public final class Transport {
         self.configuration = configuration
         self.random = random
         self.now = now
-        handshakeDeadline = Self.later(now, milliseconds: configuration.handshakeMilliseconds)
+        exchangeDeadline = Self.later(now, milliseconds: configuration.handshakeMilliseconds)
         keysReplaced = now
         identification = Self.identification(software: configuration.software)
         append(identification + [0x0d, 0x0a])
@@ -214,20 +215,21 @@ public final class Transport {
     /// When ``tick(now:)`` is to be called, if nothing else happens before.
     public var nextDeadline: Int64? {
         if isClosed { return nil }
-        if !isReady { return handshakeDeadline }
-        return exchange == nil && isAuthenticated && hasUsedKeys ? rekeyDeadline : nil
+        if isExchanging { return exchangeDeadline }
+        return isAuthenticated && hasUsedKeys ? rekeyDeadline : nil
     }
 
     public func tick(now: Int64) {
         self.now = max(now, self.now)
         guard !isClosed else { return }
-        if !isReady, self.now >= handshakeDeadline {
+        if isExchanging, self.now >= exchangeDeadline {
             let time = configuration.handshakeMilliseconds
             return failLater(SSHError(.connectionLost, "exchange keys", "", "it is not complete after \(time) ms"))
         }
         do throws(SSHError) { try replaceKeysIfDue() } catch { failLater(error) }
     }
 
+    private var isExchanging: Bool { !isReady || exchange != nil }
     private var hasUsedKeys: Bool { sending.packets + receiving.packets > 0 }
     private var rekeyDeadline: Int64 { Self.later(keysReplaced, milliseconds: configuration.rekeyMilliseconds) }
 

@@ -14,7 +14,7 @@ public struct TransportConfiguration: Sendable {
     public var rekeyBytes: UInt64 = 1 << 30
     /// The keys are replaced when they are so old, unless nothing at all was sent or received with them.
     public var rekeyMilliseconds: Int64 = 3_600_000
-    /// The first key exchange must be complete within this time.
+    /// Each key exchange must be complete within this time: nothing else is sent until then.
     public var handshakeMilliseconds: Int64 = 120_000
     public var compressionEnabled = false
 

@@ -27,7 +27,5 @@ struct TransportDirection {
     }
 
     /// - Parameter isAuthenticated: the user is, so that delayed compression has begun.
-    func isCompressed(isAuthenticated: Bool) -> Bool {
-        compression == "zlib" || (compression == "zlib@openssh.com" && isAuthenticated)
-    }
+    func isCompressed(isAuthenticated: Bool) -> Bool { compression == "zlib@openssh.com" && isAuthenticated }
 }
