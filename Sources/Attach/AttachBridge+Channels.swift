@@ -32,7 +32,7 @@ extension AttachBridge {
             // Nothing may be sent before it is known who reads it.
             client?.connection.accept(id, window: 0)
         case VICDialect.channelType where isVIC: openVIC(id, extra)
-        default: client?.connection.reject(id, .unknownChannelType, "there are no channels of type \(Texts.printable(type))")
+        default: client?.connection.reject(id, .unknownChannelType, "there are no channels of type \(printable(Array(type.utf8), limit: 64))")
         }
     }
 
@@ -41,7 +41,7 @@ extension AttachBridge {
     private func openVIC(_ id: ChannelID, _ extra: [UInt8]) {
         let name = String(decoding: extra, as: UTF8.self)
         if extra.isEmpty || extra.count > ControlProtocol.maximumName {
-            let text = extra.isEmpty ? VICDialect.noID : VICDialect.unknown(Texts.printable(name))
+            let text = extra.isEmpty ? VICDialect.noID : VICDialect.unknown(printable(Array(name.utf8), limit: 64))
             client?.connection.reject(id, .administrativelyProhibited, text)
             return
         }
@@ -327,12 +327,5 @@ extension StreamStart {
             guard isDecimal, let offset = UInt64(text) else { return nil }
             self = .offset(offset)
         }
-    }
-}
-
-enum Texts {
-    /// A client's text, fit for a line of a log.
-    static func printable(_ text: String) -> String {
-        String(decoding: text.utf8.prefix(64).map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
     }
 }

@@ -34,7 +34,7 @@ extension AttachBridge {
             let session = reader.text()
             let name = reader.text()
             guard reader.isComplete, let signal = Signal(name: name), session.utf8.count <= ControlProtocol.maximumName else {
-                return refuse(reply, "signal", Texts.printable(session), name)
+                return refuse(reply, "signal", printable(Array(session.utf8), limit: 64), name)
             }
             ask(.document(reply: reply)) { .signal(tag: $0, session: session, number: UInt8(clamping: signal.rawValue)) }
         // Whoever asks whether we are still here is answered, with what the question is known to get (OpenSSH's PROTOCOL).
@@ -43,7 +43,7 @@ extension AttachBridge {
     }
 
     private func refuse(_ reply: UInt32?, _ operation: String, _ object: String, _ signal: String) {
-        let cause = signal.isEmpty ? "the request is not complete" : "there is no signal \(Texts.printable(signal))"
+        let cause = signal.isEmpty ? "the request is not complete" : "there is no signal \(printable(Array(signal.utf8), limit: 64))"
         let failure = RequestFailure(.invalid, operation: operation, object: object, cause: cause)
         answerGlobal(reply, GlobalReply(isSuccess: true, data: Documents.failure(failure)))
     }

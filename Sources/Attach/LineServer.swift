@@ -224,7 +224,7 @@ public final class LineServer {
     /// - Returns: whether nothing is left to be said.
     public func depart(now: Int64) -> Bool {
         if case .connected(let server) = state, !isTold {
-            if bridge.isServing || server.pendingOutput > 0 {
+            if bridge.isServing || server.hasUnsent {
                 settled = nil
                 if taken != takenBefore { lastMovement = now }
                 takenBefore = taken
