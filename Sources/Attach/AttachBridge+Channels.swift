@@ -32,7 +32,9 @@ extension AttachBridge {
             // Nothing may be sent before it is known who reads it.
             client?.connection.accept(id, window: 0)
         case VICDialect.channelType where isVIC: openVIC(id, extra)
-        default: client?.connection.reject(id, .unknownChannelType, "there are no channels of type \(printable(Array(type.utf8), limit: 64))")
+        default:
+            let shown = printable(Array(type.utf8), limit: 64)
+            client?.connection.reject(id, .unknownChannelType, "there are no channels of type \(shown)")
         }
     }
 

@@ -61,8 +61,6 @@ final class ModelGuest: @unchecked Sendable {
     private var state: Session
     private var conditions: Weather
     private var numbers: UInt64 = 1
-    private var isOver = false
-    private let done = DispatchSemaphore(value: 0)
     private var connectionCount = 0
     /// The next so many requests to start something are not answered: the line is cut instead.
     private var swallowed = 0
@@ -82,9 +80,11 @@ final class ModelGuest: @unchecked Sendable {
         swallowed = swallows
         self.hostKey = try #require(hostKey)
         let listener = try Sockets.listen(path: path).take()
-        let thread = Thread { [unowned self] in
-            serve(FileDescriptor(owning: listener))
-            done.signal()
+        let thread = Thread { [weak self] in
+            let listener = FileDescriptor(owning: listener)
+            var connection: Connection?
+            // Held for one turn at a time: it ends with its test.
+            while let guest = self { guest.turn(listener, &connection) }
         }
         thread.stackSize = 8 << 20
         thread.start()
@@ -94,11 +94,7 @@ final class ModelGuest: @unchecked Sendable {
     private let authorized: PublicKey?
     private let otherHostKeys: [PrivateKey]
 
-    deinit {
-        lock.withLock { isOver = true }
-        done.wait()
-        try? FileManager.default.removeItem(atPath: directory)
-    }
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     func with<Result>(_ body: (inout Session) -> Result) -> Result { lock.withLock { body(&state) } }
     var connections: Int { lock.withLock { connectionCount } }
@@ -119,19 +115,16 @@ final class ModelGuest: @unchecked Sendable {
         return Int(numbers >> 33) % max(1, bound)
     }
 
-    private func serve(_ listener: consuming FileDescriptor) {
-        var connection: Connection?
-        while !lock.withLock({ isOver }) {
-            if let accepted = (try? Sockets.accept(listener)) ?? nil {
-                lock.withLock { connectionCount += 1 }
-                connection = try? Connection(LineConnection(FileDescriptor(owning: accepted.descriptor), name: "guest"))
-            }
-            guard let current = connection else {
-                usleep(500)
-                continue
-            }
-            if !step(current) { connection = nil }
+    private func turn(_ listener: borrowing FileDescriptor, _ connection: inout Connection?) {
+        if let accepted = (try? Sockets.accept(listener)) ?? nil {
+            lock.withLock { connectionCount += 1 }
+            connection = try? Connection(LineConnection(FileDescriptor(owning: accepted.descriptor), name: "guest"))
         }
+        guard let current = connection else {
+            usleep(500)
+            return
+        }
+        if !step(current) { connection = nil }
     }
 
     private final class Connection {
