@@ -90,10 +90,11 @@ extension ContainerProcess {
         apparmorProfile = reader.label("apparmorProfile") ?? apparmorProfile
         selinuxLabel = reader.label("selinuxLabel") ?? selinuxLabel
         reader.refuse(["commandLine"], "not honoured: it is for Windows; give args")
-        reader.warnOfUnknown(more + [
-            "args", "cwd", "env", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "terminal", "consoleSize",
-            "ioPriority", "scheduler", "execCPUAffinity", "apparmorProfile", "selinuxLabel", "commandLine",
-        ])
+        reader.warnOfUnknown(
+            more + [
+                "args", "cwd", "env", "user", "capabilities", "rlimits", "noNewPrivileges", "oomScoreAdj", "terminal", "consoleSize",
+                "ioPriority", "scheduler", "execCPUAffinity", "apparmorProfile", "selinuxLabel", "commandLine",
+            ])
     }
 }
 

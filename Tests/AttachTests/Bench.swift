@@ -54,7 +54,9 @@ final class ModelPID1 {
         case .attach(let tag, let request):
             if let attached { if let answer = attached(message) { say(answer) } } else { attach(tag, request) }
         case .exec(let tag, let request):
-            if let attached { if let answer = attached(message) { say(answer) } } else {
+            if let attached {
+                if let answer = attached(message) { say(answer) }
+            } else {
                 let name = request.session.isEmpty ? "exec-1" : request.session
                 say(.attached(tag: tag, Attached(session: name, stdinCredit: request.wantsStdin ? stdinCredit : 0)))
             }

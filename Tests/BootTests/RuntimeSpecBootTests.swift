@@ -66,25 +66,27 @@ import Testing
         ]
     }
 
-    private static var linux: [String: Any] { [
-        "sysctl": ["kernel.shmmax": "123456", "kernel.msgmax": "4321", "fs.mqueue.msg_max": "12"],
-        "maskedPaths": ["/proc/timer_list", "/sys/firmware", "/etc/passwd"], "readonlyPaths": ["/proc/sys", "/etc"],
-        "rootfsPropagation": "shared", "personality": ["domain": "LINUX32"],
-        "devices": [["path": "/dev/mine", "type": "c", "major": 240, "minor": 7, "fileMode": 0o640, "uid": 5, "gid": 6]],
-        "resources": [
-            "memory": ["limit": 96 << 20], "pids": ["limit": 200], "cpu": ["quota": 50_000, "period": 100_000],
-            "devices": [
-                ["allow": false, "access": "rwm"], ["allow": true, "type": "c", "major": 240, "minor": 7, "access": "r"],
+    private static var linux: [String: Any] {
+        [
+            "sysctl": ["kernel.shmmax": "123456", "kernel.msgmax": "4321", "fs.mqueue.msg_max": "12"],
+            "maskedPaths": ["/proc/timer_list", "/sys/firmware", "/etc/passwd"], "readonlyPaths": ["/proc/sys", "/etc"],
+            "rootfsPropagation": "shared", "personality": ["domain": "LINUX32"],
+            "devices": [["path": "/dev/mine", "type": "c", "major": 240, "minor": 7, "fileMode": 0o640, "uid": 5, "gid": 6]],
+            "resources": [
+                "memory": ["limit": 96 << 20], "pids": ["limit": 200], "cpu": ["quota": 50_000, "period": 100_000],
+                "devices": [
+                    ["allow": false, "access": "rwm"], ["allow": true, "type": "c", "major": 240, "minor": 7, "access": "r"],
+                ],
             ],
-        ],
-        "seccomp": [
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [
-                ["names": ["chroot"], "action": "SCMP_ACT_ERRNO"],
-                ["names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28],
+            "seccomp": [
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [
+                    ["names": ["chroot"], "action": "SCMP_ACT_ERRNO"],
+                    ["names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28],
+                ],
             ],
-        ],
-    ] }
+        ]
+    }
 
     /// Each notes its list and what the state that it reads says.
     private static var hooks: [String: Any] {

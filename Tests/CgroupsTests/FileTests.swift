@@ -5,16 +5,19 @@ import Testing
 
 /// What the kernel writes, what it does not, and what a later one might.
 @Suite struct FileTests {
-    @Test(arguments: [
-        ("0", 0), ("42", 42), ("18446744073709551615", .max), ("18446744073709551616", nil), ("", nil), ("-1", nil), ("+1", nil),
-        ("1 ", nil), ("max", nil), ("000000000000000000001", nil), ("1\u{0}", nil),
-    ] as [(String, UInt64?)])
+    @Test(
+        arguments: [
+            ("0", 0), ("42", 42), ("18446744073709551615", .max), ("18446744073709551616", nil), ("", nil), ("-1", nil), ("+1", nil),
+            ("1 ", nil), ("max", nil), ("000000000000000000001", nil), ("1\u{0}", nil),
+        ] as [(String, UInt64?)])
     func numbers(_ text: String, _ value: UInt64?) { #expect(CgroupFile.number(Array(text.utf8)[...]) == value) }
 
-    @Test(arguments: [
-        ("0.00", 0), ("0.12", 12), ("12.5", 1250), ("100.00", 10000), ("3", 300), ("1.239", 123), (".5", nil), ("1.", 100), ("1.x0", nil),
-        ("-1.00", nil), ("184467440737095516.16", nil), ("", nil), (".", nil),
-    ] as [(String, UInt64?)])
+    @Test(
+        arguments: [
+            ("0.00", 0), ("0.12", 12), ("12.5", 1250), ("100.00", 10000), ("3", 300), ("1.239", 123), (".5", nil), ("1.", 100),
+            ("1.x0", nil),
+            ("-1.00", nil), ("184467440737095516.16", nil), ("", nil), (".", nil),
+        ] as [(String, UInt64?)])
     func percentages(_ text: String, _ value: UInt64?) { #expect(CgroupFile.hundredths(Array(text.utf8)[...]) == value) }
 
     @Test func processLists() {

@@ -27,9 +27,10 @@ import Testing
 
     @Test func nothingAsksForNothing() throws { #expect(try writes { _ in } == []) }
 
-    @Test(arguments: [
-        (2, 1), (3, 2), (512, 59), (1024, 100), (2048, 174), (262_143, 10_000), (262_144, 10_000), (.max, 10_000),
-    ] as [(UInt64, UInt64)])
+    @Test(
+        arguments: [
+            (2, 1), (3, 2), (512, 59), (1024, 100), (2048, 174), (262_143, 10_000), (262_144, 10_000), (.max, 10_000),
+        ] as [(UInt64, UInt64)])
     func sharesBecomeAWeight(_ shares: UInt64, _ weight: UInt64) { #expect(ResourcePlan.weight(shares: shares) == weight) }
 
     @Test func theWeightNeverFallsWithMoreShares() {
@@ -68,12 +69,13 @@ import Testing
             } == ["cpu.weight=59", "cpu.idle=0"])
     }
 
-    @Test(arguments: [
-        (1000, nil, ["memory.max=1000"]), (-1, nil, ["memory.max=max"]), (nil, -1, ["memory.swap.max=max"]),
-        (1000, 3000, ["memory.max=1000", "memory.swap.max=2000"]), (1000, 1000, ["memory.max=1000", "memory.swap.max=0"]),
-        (1000, -1, ["memory.max=1000", "memory.swap.max=max"]), (-1, 500, ["memory.max=max", "memory.swap.max=500"]), (0, 0, []),
-        (1, .max, ["memory.max=1", "memory.swap.max=9223372036854775806"]),
-    ] as [(Int64?, Int64?, [String])])
+    @Test(
+        arguments: [
+            (1000, nil, ["memory.max=1000"]), (-1, nil, ["memory.max=max"]), (nil, -1, ["memory.swap.max=max"]),
+            (1000, 3000, ["memory.max=1000", "memory.swap.max=2000"]), (1000, 1000, ["memory.max=1000", "memory.swap.max=0"]),
+            (1000, -1, ["memory.max=1000", "memory.swap.max=max"]), (-1, 500, ["memory.max=max", "memory.swap.max=500"]), (0, 0, []),
+            (1, .max, ["memory.max=1", "memory.swap.max=9223372036854775806"]),
+        ] as [(Int64?, Int64?, [String])])
     func memoryAndSwap(_ limit: Int64?, _ swap: Int64?, _ expected: [String]) throws {
         let found = try writes {
             $0.memory.limit = limit
@@ -165,8 +167,10 @@ import Testing
         #expect(plan.notes == [])
     }
 
-    @Test(arguments: [("4095", "4095", 0), ("4096", "4096", 0), ("4097", "4096", 1), ("max", "4096", 0), ("1G", "4096", 1), ("3k", "3k", 0),
-        ("99999999999T", "4096", 1), ("18446744073709551615", "4096", 1)])
+    @Test(arguments: [
+        ("4095", "4095", 0), ("4096", "4096", 0), ("4097", "4096", 1), ("max", "4096", 0), ("1G", "4096", 1), ("3k", "3k", 0),
+        ("99999999999T", "4096", 1), ("18446744073709551615", "4096", 1),
+    ])
     func ceilingsLowerWhatIsConfigured(_ value: String, _ expected: String, _ notes: Int) throws {
         let plan = try plan(memory: 4096) { $0.unified = [KeyValue(key: "memory.max", value: value)] }
         #expect(plan.writes.map(\.value) == [expected])

@@ -67,7 +67,8 @@ import Testing
 
     @Test func argumentsSurvive() throws {
         let spec = try decode(
-            #"{"ociVersion":"1.0.0","process":{"args":["/bin/echo","it's \"quoted\"","two\nlines\t\r","a|b","grüße 🚢 日本","","\\","\u00e9e\u0301"," "],"cwd":"/"}}"#)
+            #"{"ociVersion":"1.0.0","process":{"args":["/bin/echo","it's \"quoted\"","two\nlines\t\r","a|b","grüße 🚢 日本","","\\","\u00e9e\u0301"," "],"cwd":"/"}}"#
+        )
         let expected = ["/bin/echo", "it's \"quoted\"", "two\nlines\t\r", "a|b", "grüße 🚢 日本", "", "\\", "\u{e9}e\u{301}", " "]
         // Compared as bytes: Swift's own equality takes composed and decomposed letters for the same.
         #expect(spec.process.args.map { Array($0.utf8) } == expected.map { Array($0.utf8) })
@@ -93,7 +94,8 @@ import Testing
         ("PARTUUID=ff", .partUUID("ff")), ("/dev/sda1", .path("/dev/sda1")),
     ])
     func devices(_ text: String, _ device: DiskSpecifier) throws {
-        #expect(try decode(document("\"tether\": {\"rootfs\": {\"device\": \"\(text)\", \"type\": \"auto\"}}")).tether.rootfs.device == device)
+        #expect(
+            try decode(document("\"tether\": {\"rootfs\": {\"device\": \"\(text)\", \"type\": \"auto\"}}")).tether.rootfs.device == device)
         #expect(device.description == text)
     }
 
@@ -103,7 +105,8 @@ import Testing
 
     @Test func unlimited() throws {
         func hard(_ text: String) throws -> UInt64? {
-            try decode(document(process: #""rlimits": [{"type": "RLIMIT_AS", "soft": 0, "hard": \#(text)}]"#)).process.resourceLimits.first?.hard
+            try decode(document(process: #""rlimits": [{"type": "RLIMIT_AS", "soft": 0, "hard": \#(text)}]"#)).process.resourceLimits.first?
+                .hard
         }
         #expect(try hard("18446744073709551615") == .max)
         #expect(try hard("9223372036854775807") == 1 << 63 - 1)
@@ -134,7 +137,8 @@ import Testing
     @Test func largeConfigurationIsQuick() throws {
         let argument = String(repeating: "x", count: 100)
         let count = (1 << 20) / 103 + 1
-        let json = #"{"ociVersion":"1.0.0","process":{"args":["\#(Array(repeating: argument, count: count).joined(separator: "\",\""))"],"cwd":"/"}}"#
+        let json =
+            #"{"ociVersion":"1.0.0","process":{"args":["\#(Array(repeating: argument, count: count).joined(separator: "\",\""))"],"cwd":"/"}}"#
         #expect(json.utf8.count > 1 << 20)
         let clock = ContinuousClock()
         var spec: ContainerSpec?

@@ -30,8 +30,10 @@ import Testing
         (#"{"createRuntime": [{"path": "x"}]}"#, ["hooks.createRuntime[0].path"]),
         (#"{"createContainer": [{"path": "/x", "timeout": 0}]}"#, ["hooks.createContainer[0].timeout"]),
         (#"{"startContainer": [{"path": "/x", "timeout": 3601}]}"#, ["hooks.startContainer[0].timeout"]),
-        (#"{"prestart": [{"path": "/x", "args": [1]}, {"path": "/x", "env": ["A", "=b"]}]}"#,
-            ["hooks.prestart[0].args[0]", "hooks.prestart[1].env[0]", "hooks.prestart[1].env[1]"]),
+        (
+            #"{"prestart": [{"path": "/x", "args": [1]}, {"path": "/x", "env": ["A", "=b"]}]}"#,
+            ["hooks.prestart[0].args[0]", "hooks.prestart[1].env[0]", "hooks.prestart[1].env[1]"]
+        ),
         (#"{"prestart": [{"path": "/x\u0000"}]}"#, ["hooks.prestart[0].path"]),
     ])
     func refused(_ hooks: String, _ expected: [String]) {

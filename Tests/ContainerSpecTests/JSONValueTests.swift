@@ -12,7 +12,8 @@ import Testing
     }
 
     @Test func valuesOfEveryKind() throws {
-        let value = try parse(#" {"n": null, "t": true, "f": false, "i": -9223372036854775808, "r": 1.5, "s": "ä\n", "a": [1, []], "o": {}} "#)
+        let value = try parse(
+            #" {"n": null, "t": true, "f": false, "i": -9223372036854775808, "r": 1.5, "s": "ä\n", "a": [1, []], "o": {}} "#)
         #expect(
             value
                 == .object([

@@ -32,16 +32,26 @@ import Testing
         (mappings, ["mount"], ["linux.uidMappings", "linux.gidMappings"]),
         (#""x": 0"#, ["mount", "user"], ["linux.uidMappings", "linux.gidMappings"]),
         ("\"uidMappings\": \(mapping)", ["mount", "user"], ["linux.gidMappings"]),
-        ("\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 1, \"hostID\": 0, \"size\": 5}]",
-            ["mount", "user"], ["linux.gidMappings", "process.user.gid"]),
-        ("\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 0, \"size\": 0}]",
-            ["mount", "user"], ["linux.gidMappings[0].size"]),
-        ("\"uidMappings\": \(mapping), \"gidMappings\": [{}]",
-            ["mount", "user"], ["linux.gidMappings[0].containerID", "linux.gidMappings[0].hostID", "linux.gidMappings[0].size"]),
-        ("\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 4294967290, \"size\": 6}]",
-            ["mount", "user"], ["linux.gidMappings[0].size"]),
-        ("\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 4294967295, \"size\": 1}]",
-            ["mount", "user"], ["linux.gidMappings[0].hostID"]),
+        (
+            "\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 1, \"hostID\": 0, \"size\": 5}]",
+            ["mount", "user"], ["linux.gidMappings", "process.user.gid"]
+        ),
+        (
+            "\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 0, \"size\": 0}]",
+            ["mount", "user"], ["linux.gidMappings[0].size"]
+        ),
+        (
+            "\"uidMappings\": \(mapping), \"gidMappings\": [{}]",
+            ["mount", "user"], ["linux.gidMappings[0].containerID", "linux.gidMappings[0].hostID", "linux.gidMappings[0].size"]
+        ),
+        (
+            "\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 4294967290, \"size\": 6}]",
+            ["mount", "user"], ["linux.gidMappings[0].size"]
+        ),
+        (
+            "\"uidMappings\": \(mapping), \"gidMappings\": [{\"containerID\": 0, \"hostID\": 4294967295, \"size\": 1}]",
+            ["mount", "user"], ["linux.gidMappings[0].hostID"]
+        ),
         (#""timeOffsets": {"boottime": {"secs": 1}}"#, ["mount"], ["linux.timeOffsets"]),
     ])
     func whatNamespacesNeed(_ members: String, _ namespaces: [String], _ expected: [String]) {
@@ -107,8 +117,10 @@ import Testing
     }
 
     @Test func propagationAndPersonality() throws {
-        let kinds: [(String, MountPropagation.Kind)] = [("private", .private), ("slave", .slave), ("shared", .shared),
-        ("unbindable", .unbindable)]
+        let kinds: [(String, MountPropagation.Kind)] = [
+            ("private", .private), ("slave", .slave), ("shared", .shared),
+            ("unbindable", .unbindable),
+        ]
         for (word, kind) in kinds {
             #expect(
                 try decode(linux("\"rootfsPropagation\": \"\(word)\"")).rootfsPropagation

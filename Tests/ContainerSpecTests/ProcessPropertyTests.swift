@@ -97,8 +97,13 @@ import Testing
         (#""scheduler": {"policy": "SCHED_IDLE", "nice": 1}"#, ["scheduler.nice"]),
         (#""scheduler": {"policy": "SCHED_BATCH", "priority": 1}"#, ["scheduler.priority"]),
         (#""scheduler": {"policy": "SCHED_OTHER", "runtime": 5000, "period": 1}"#, ["scheduler.runtime", "scheduler.period"]),
-        (#""scheduler": {"policy": "SCHED_OTHER", "flags": ["RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MIN"]}"#, ["scheduler.flags[0]",
-        "scheduler.flags[1]"]),
+        (
+            #""scheduler": {"policy": "SCHED_OTHER", "flags": ["RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MIN"]}"#,
+            [
+                "scheduler.flags[0]",
+                "scheduler.flags[1]",
+            ]
+        ),
         (#""scheduler": {"policy": "SCHED_DEADLINE"}"#, ["scheduler.runtime", "scheduler.deadline"]),
         (#""scheduler": {"policy": "SCHED_DEADLINE", "runtime": 1023, "deadline": 100000}"#, ["scheduler.runtime"]),
         (#""scheduler": {"policy": "SCHED_DEADLINE", "runtime": 200001, "deadline": 200000}"#, ["scheduler.runtime"]),

@@ -65,7 +65,10 @@ import Testing
         (#""rlimits": [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]"#, "process.rlimits[0].soft"),
         (#""rlimits": [{"type": "RLIMIT_CPU", "hard": 1}]"#, "process.rlimits[0].soft"),
         (#""rlimits": [{"soft": 1, "hard": 1}]"#, "process.rlimits[0].type"),
-        (#""rlimits": [{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}, {"type": "RLIMIT_CPU", "soft": 1, "hard": 1}]"#, "process.rlimits[1].type"),
+        (
+            #""rlimits": [{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}, {"type": "RLIMIT_CPU", "soft": 1, "hard": 1}]"#,
+            "process.rlimits[1].type"
+        ),
         (#""rlimits": [{"type": "RLIMIT_CPU", "soft": "1", "hard": 1}]"#, "process.rlimits[0].soft"),
         (#""rlimits": [7]"#, "process.rlimits[0]"),
         (#""noNewPrivileges": "yes""#, "process.noNewPrivileges"), (#""oomScoreAdj": 1001"#, "process.oomScoreAdj"),
@@ -156,7 +159,8 @@ import Testing
         #""linux": {"personality": {}, "uidMappings": [], "resources": {"cpu": {"shares": 0, "quota": 0, "cpus": ""}, "memory": {"limit": 0, "kernel": -1}}}"#,
         #""tether": {"stdin": "", "restart": "", "healthcheck": {}, "sessions": {}, "control": {}, "memoryReserveKiB": null}"#,
         #""linux": {"seccomp": null, "resources": {"devices": [], "memory": {}}, "sysctl": {}, "cgroupsPath": "", "devices": [], "rootfsPropagation": ""}"#,
-        #""mounts": null, "annotations": null, "tether": null, "root": null, "hostname": null"#, #""tether": {"rootfs": null, "stop": {"signal": null}, "attach": {}}"#,
+        #""mounts": null, "annotations": null, "tether": null, "root": null, "hostname": null"#,
+        #""tether": {"rootfs": null, "stop": {"signal": null}, "attach": {}}"#,
     ])
     func whatAsksForNothingIsTaken(_ members: String) throws {
         #expect(try decode(document(members)) == ContainerSpec(args: ["/bin/true"]))

@@ -93,11 +93,18 @@ import Testing
         (#""pids": {"limit": -2}"#, ["pids.limit"]), (#""pids": {"max": 5}"#, ["pids.limit"]), (#""pids": 5"#, ["pids"]),
         (#""blockIO": {"weight": 9}"#, ["blockIO.weight"]), (#""blockIO": {"weight": 1001}"#, ["blockIO.weight"]),
         (#""blockIO": {"leafWeight": 10}"#, ["blockIO.leafWeight"]),
-        (#""blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 10}]}"#,
-            ["blockIO.weightDevice[0].leafWeight", "blockIO.weightDevice[0].weight"]),
-        (#""blockIO": {"weightDevice": [{"major": 8, "weight": 5}]}"#, ["blockIO.weightDevice[0].weight", "blockIO.weightDevice[0].minor"]),
-        (#""blockIO": {"throttleReadBpsDevice": [{"major": 4096, "minor": 0, "rate": -1}]}"#,
-            ["blockIO.throttleReadBpsDevice[0].rate", "blockIO.throttleReadBpsDevice[0].major"]),
+        (
+            #""blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 10}]}"#,
+            ["blockIO.weightDevice[0].leafWeight", "blockIO.weightDevice[0].weight"]
+        ),
+        (
+            #""blockIO": {"weightDevice": [{"major": 8, "weight": 5}]}"#,
+            ["blockIO.weightDevice[0].weight", "blockIO.weightDevice[0].minor"]
+        ),
+        (
+            #""blockIO": {"throttleReadBpsDevice": [{"major": 4096, "minor": 0, "rate": -1}]}"#,
+            ["blockIO.throttleReadBpsDevice[0].rate", "blockIO.throttleReadBpsDevice[0].major"]
+        ),
         (#""blockIO": {"throttleWriteIOPSDevice": [{"major": 8, "minor": 0}]}"#, ["blockIO.throttleWriteIOPSDevice[0].rate"]),
         (#""hugepageLimits": [{}]"#, ["hugepageLimits[0].pageSize", "hugepageLimits[0].limit"]),
         (#""hugepageLimits": [{"pageSize": "2M", "limit": 1}]"#, ["hugepageLimits[0].pageSize"]),

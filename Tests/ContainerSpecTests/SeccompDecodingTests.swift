@@ -62,25 +62,30 @@ import Testing
 
     @Test(arguments: [
         ("SCMP_ACT_KILL", SeccompAction.killThread), ("SCMP_ACT_KILL_THREAD", .killThread), ("SCMP_ACT_KILL_PROCESS", .killProcess),
-        ("SCMP_ACT_TRAP", .trap), ("SCMP_ACT_ERRNO", .errno(1)), ("SCMP_ACT_TRACE", .trace(1)), ("SCMP_ACT_LOG", .log), ("SCMP_ACT_ALLOW", .allow),
+        ("SCMP_ACT_TRAP", .trap), ("SCMP_ACT_ERRNO", .errno(1)), ("SCMP_ACT_TRACE", .trace(1)), ("SCMP_ACT_LOG", .log),
+        ("SCMP_ACT_ALLOW", .allow),
     ])
     func actions(_ name: String, _ action: SeccompAction) throws {
         #expect(try seccomp(#"{"defaultAction": "\#(name)"}"#) == SeccompProfile(defaultAction: action))
     }
 
     @Test(arguments: [
-        ("SCMP_CMP_NE", SeccompComparison.Operator.notEqual), ("SCMP_CMP_LT", .less), ("SCMP_CMP_LE", .lessOrEqual), ("SCMP_CMP_EQ", .equal),
+        ("SCMP_CMP_NE", SeccompComparison.Operator.notEqual), ("SCMP_CMP_LT", .less), ("SCMP_CMP_LE", .lessOrEqual),
+        ("SCMP_CMP_EQ", .equal),
         ("SCMP_CMP_GE", .greaterOrEqual), ("SCMP_CMP_GT", .greater), ("SCMP_CMP_MASKED_EQ", .maskedEqual),
     ])
     func operators(_ name: String, _ expected: SeccompComparison.Operator) throws {
         let profile = try seccomp(
-            #"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_TRAP", "args": [{"index": 1, "value": 2, "op": "\#(name)"}]}]}"#)
+            #"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_TRAP", "args": [{"index": 1, "value": 2, "op": "\#(name)"}]}]}"#
+        )
         #expect(profile?.rules.first?.comparisons == [SeccompComparison(index: 1, value: 2, operator: expected)])
     }
 
-    @Test(arguments: [
-        ("EPERM", 1), ("ENOSYS", 38), ("EHWPOISON", 133), ("EAGAIN", 11), ("EWOULDBLOCK", 11), ("ENOTSUP", 95), ("EDEADLOCK", 35), ("4094", 4094),
-    ] as [(String, UInt16)])
+    @Test(
+        arguments: [
+            ("EPERM", 1), ("ENOSYS", 38), ("EHWPOISON", 133), ("EAGAIN", 11), ("EWOULDBLOCK", 11), ("ENOTSUP", 95), ("EDEADLOCK", 35),
+            ("4094", 4094),
+        ] as [(String, UInt16)])
     func errorsByName(_ name: String, _ number: UInt16) throws {
         #expect(try seccomp(#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "\#(name)"}"#)?.defaultAction == .errno(number))
     }
@@ -102,9 +107,15 @@ import Testing
         (#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "EPERM", "defaultErrnoRet": 2}"#, ".defaultErrno"),
         (#"{"defaultAction": "SCMP_ACT_LOG", "architectures": ["x86"]}"#, ".architectures[0]"),
         (#"{"defaultAction": "SCMP_ACT_LOG", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_x32"]}"#, ".architectures[1]"),
-        (#"{"defaultAction": "SCMP_ACT_LOG", "architectures": ["SCMP_ARCH_X86"], "archMap": [{"architecture": "SCMP_ARCH_X86_64"}]}"#, ".archMap"),
+        (
+            #"{"defaultAction": "SCMP_ACT_LOG", "architectures": ["SCMP_ARCH_X86"], "archMap": [{"architecture": "SCMP_ARCH_X86_64"}]}"#,
+            ".archMap"
+        ),
         (#"{"defaultAction": "SCMP_ACT_LOG", "archMap": [{}]}"#, ".archMap[0].architecture"),
-        (#"{"defaultAction": "SCMP_ACT_LOG", "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["?"]}]}"#, ".archMap[0].subArchitectures[0]"),
+        (
+            #"{"defaultAction": "SCMP_ACT_LOG", "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["?"]}]}"#,
+            ".archMap[0].subArchitectures[0]"
+        ),
         (#"{"defaultAction": "SCMP_ACT_LOG", "flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]}"#, ".flags[0]"),
         (#"{"defaultAction": "SCMP_ACT_LOG", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#, ".flags[0]"),
         (#"{"defaultAction": "SCMP_ACT_LOG", "listenerPath": "/run/agent"}"#, ".listenerPath"),
@@ -128,8 +139,14 @@ import Testing
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]"#, "args[0].index"),
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "op": "SCMP_CMP_EQ"}]"#, "args[0].value"),
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}]"#, "args[0].value"),
-        (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 18446744073709551616, "op": "SCMP_CMP_EQ"}]"#, "args[0].value"),
-        (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "valueTwo": 0.5, "op": "SCMP_CMP_EQ"}]"#, "args[0].valueTwo"),
+        (
+            #""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 18446744073709551616, "op": "SCMP_CMP_EQ"}]"#,
+            "args[0].value"
+        ),
+        (
+            #""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "valueTwo": 0.5, "op": "SCMP_CMP_EQ"}]"#,
+            "args[0].valueTwo"
+        ),
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0}]"#, "args[0].op"),
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "op": "=="}]"#, "args[0].op"),
         (#""names": ["a"], "action": "SCMP_ACT_LOG", "includes": {"caps": ["CAP_SYS_ADMN"]}"#, "includes.caps[0]"),
@@ -158,7 +175,8 @@ import Testing
 
     @Test func unknownMembersAreWarnedOf() throws {
         var warnings: [SpecIssue] = []
-        let json = #"{"defaultAction": "SCMP_ACT_LOG", "x": 1, "syscalls": [{"names": ["a"], "action": "SCMP_ACT_LOG", "arg": [], "includes": {"cap": []}}]}"#
+        let json =
+            #"{"defaultAction": "SCMP_ACT_LOG", "x": 1, "syscalls": [{"names": ["a"], "action": "SCMP_ACT_LOG", "arg": [], "includes": {"cap": []}}]}"#
         _ = try ContainerSpec.decode(Array(document(#""linux": {"seccomp": \#(json)}"#).utf8), warnings: &warnings)
         let rule = "linux.seccomp.syscalls[0]"
         #expect(warnings.map(\.path) == [rule + ".includes.cap", rule + ".arg", "linux.seccomp.x"])

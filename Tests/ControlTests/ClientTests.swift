@@ -30,8 +30,9 @@ import Testing
         try client.subscribe()
         #expect(try client.nextEvent() == .paused)
         #expect(try client.nextEvent { if case .health = $0 { true } else { false } } == .health(.healthy))
-        #expect(throws: ControlClientError.refused(
-            RequestFailure(.unknownSession, operation: "wait for", object: "nobody", cause: "there is no such session"))
+        #expect(
+            throws: ControlClientError.refused(
+                RequestFailure(.unknownSession, operation: "wait for", object: "nobody", cause: "there is no such session"))
         ) { try client.wait("nobody") }
     }
 
@@ -98,8 +99,9 @@ import Testing
     @Test("a process that cannot be started, one that fails, and one that writes nothing")
     func failures() throws {
         let client = try connect()
-        #expect(throws: ControlClientError.refused(
-            RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "nowhere", cause: "not found in PATH"))
+        #expect(
+            throws: ControlClientError.refused(
+                RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "nowhere", cause: "not found in PATH"))
         ) { try client.exec(exec("refuse")) }
         #expect(try client.exec(exec("exit 42")).finish().exitCode == 42)
         #expect(throws: ControlClientError.self) {
@@ -136,8 +138,9 @@ import Testing
     func unknown() throws {
         let client = try connect()
         client.sendRaw([5, 0, 0, 0, 77, 9, 0, 0, 0])
-        #expect(throws: ControlClientError.refused(
-            RequestFailure(.unsupported, operation: "read message", object: "of type 77", cause: "it is not known"))
+        #expect(
+            throws: ControlClientError.refused(
+                RequestFailure(.unsupported, operation: "read message", object: "of type 77", cause: "it is not known"))
         ) { try client.rawAnswer(9) }
         try client.ping()
     }

@@ -106,7 +106,11 @@ import Testing
 
     @Test func aHelperHasItsDescriptorsWhateverNumbersTheyHadBefore() throws {
         let script = "/tmp/tether-helper-descriptors-\(getpid())"
-        try Files.replace(script, with: Array("cat <&4 >&3; echo problem >&2; i=5; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && [ $i != 10 ] && echo $i >&3; i=$((i+1)); done; :".utf8))
+        try Files.replace(
+            script,
+            with: Array(
+                "cat <&4 >&3; echo problem >&2; i=5; while [ $i -lt 64 ]; do [ -e /proc/$$/fd/$i ] && [ $i != 10 ] && echo $i >&3; i=$((i+1)); done; :"
+                    .utf8))
         defer { unlink(script) }
         let (input, settings) = try Pipe().take()
         let (output, socket) = try Pipe().take()

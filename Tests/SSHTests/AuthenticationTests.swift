@@ -256,11 +256,13 @@ import Testing
         var without = try begun([])
         #expect(failure(&without, refused) == "log in as someone: the server asks for publickey, and no key was offered")
         var password = try begun([try key()])
-        #expect(failure(&password, [51] + wired("password,hostbased") + [0])
-            == "log in as someone: the server asks for password, hostbased, and no key was offered")
+        #expect(
+            failure(&password, [51] + wired("password,hostbased") + [0])
+                == "log in as someone: the server asks for password, hostbased, and no key was offered")
         var nothing = try begun([try key()])
-        #expect(failure(&nothing, [51] + wired("") + [0])
-            == "log in as someone: the server asks for nothing that there is, and no key was offered")
+        #expect(
+            failure(&nothing, [51] + wired("") + [0])
+                == "log in as someone: the server asks for nothing that there is, and no key was offered")
     }
 
     /// Only algorithms that the server says it takes are tried.

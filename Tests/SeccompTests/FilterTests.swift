@@ -75,16 +75,17 @@ import Testing
     }
 
     /// Each operator at its borders, in both halves of the 64 bits.
-    @Test(arguments: [
-        ("EQ", 5, 0, [5], [4, 6, 0x1_0000_0005]), ("NE", 5, 0, [4, 6, 0x1_0000_0005], [5]),
-        ("LT", 0x1_0000_0000, 0, [0, 0xFFFF_FFFF], [0x1_0000_0000, .max]),
-        ("LE", 0x1_0000_0000, 0, [0, 0x1_0000_0000], [0x1_0000_0001, .max]),
-        ("GE", 0x1_0000_0000, 0, [0x1_0000_0000, .max], [0, 0xFFFF_FFFF]),
-        ("GT", 0x1_0000_0000, 0, [0x1_0000_0001, .max], [0, 0x1_0000_0000]),
-        ("MASKED_EQ", 0xF0, 0x50, [0x50, 0x5F, 0xFF5A], [0x40, 0xD0, 0]),
-        ("MASKED_EQ", 0xFFFF_FFFF_0000_0000, 0x8000_0000_0000_0000, [0x8000_0000_0000_0001], [0, 0x8000_0001_0000_0000]),
-        ("EQ", 18_446_744_073_709_551_516, 0, [18_446_744_073_709_551_516], [.max, 18_446_744_073_709_551_515]),
-    ] as [(String, UInt64, UInt64, [UInt64], [UInt64])])
+    @Test(
+        arguments: [
+            ("EQ", 5, 0, [5], [4, 6, 0x1_0000_0005]), ("NE", 5, 0, [4, 6, 0x1_0000_0005], [5]),
+            ("LT", 0x1_0000_0000, 0, [0, 0xFFFF_FFFF], [0x1_0000_0000, .max]),
+            ("LE", 0x1_0000_0000, 0, [0, 0x1_0000_0000], [0x1_0000_0001, .max]),
+            ("GE", 0x1_0000_0000, 0, [0x1_0000_0000, .max], [0, 0xFFFF_FFFF]),
+            ("GT", 0x1_0000_0000, 0, [0x1_0000_0001, .max], [0, 0x1_0000_0000]),
+            ("MASKED_EQ", 0xF0, 0x50, [0x50, 0x5F, 0xFF5A], [0x40, 0xD0, 0]),
+            ("MASKED_EQ", 0xFFFF_FFFF_0000_0000, 0x8000_0000_0000_0000, [0x8000_0000_0000_0001], [0, 0x8000_0001_0000_0000]),
+            ("EQ", 18_446_744_073_709_551_516, 0, [18_446_744_073_709_551_516], [.max, 18_446_744_073_709_551_515]),
+        ] as [(String, UInt64, UInt64, [UInt64], [UInt64])])
     func comparisons(_ name: String, _ value: UInt64, _ second: UInt64, _ matching: [UInt64], _ others: [UInt64]) throws {
         let args = #""args": [{"index": 2, "value": \#(value), "valueTwo": \#(second), "op": "SCMP_CMP_\#(name)"}]"#
         let program = try compile(profile(rule: #""names": ["fcntl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, \#(args)"#))
