@@ -17,6 +17,9 @@ final class VICSessions {
         case over
     }
 
+    /// So many are launched at the same time. Many more on a busy machine would all take longer than a launch may.
+    private static let launches = 8
+
     private let runtime: Runtime
     private let dialect: VICDialect
     private let reporter: VICReporter
@@ -98,10 +101,16 @@ final class VICSessions {
     private func startWaiting() {
         guard runtime.lifecycle.isRunning else { return }
         for entry in states {
-            guard case .waiting(let wanted) = entry.state, let process = wanted.process else { continue }
+            // As it is now: one that fails at once lets the next one begin.
+            guard case .waiting = entry.state, case .waiting(let wanted)? = state(of: entry.id), let process = wanted.process else { continue }
+            if !wanted.waits && launching >= VICSessions.launches { continue }
             set(entry.id, .starting(wanted))
             start(wanted, process)
         }
+    }
+
+    private var launching: Int {
+        states.count { if case .starting(let process) = $0.state { !process.waits } else { false } }
     }
 
     private func start(_ wanted: VICProcess, _ process: ContainerProcess) {
@@ -157,6 +166,7 @@ final class VICSessions {
         reporter.write(results(process).started(at: VICReporter.seconds(time), created: process.createTime, resurrections: 0))
         // It may have been deactivated while it was being started.
         if stopping.contains(where: { $0.id == session.id }) { exec(session.id)?.signal(process.stopSignal) }
+        startWaiting()
     }
 
     /// It could not be started.
@@ -169,6 +179,7 @@ final class VICSessions {
             VICResults.reason(
                 failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: process.process?.cwd ?? "/"),
             failure.exitCode)
+        startWaiting()
     }
 
     /// It has ended.

@@ -328,6 +328,8 @@ final class RunningClient {
     private let scratch: Scratch
 
     init(_ command: [String], _ input: Foundation.Pipe, _ scratch: Scratch) throws {
+        // One that has ended already must not take the tests with it. Ignoring the signal would be inherited.
+        signal(SIGPIPE) { _ in }
         self.input = input
         self.scratch = scratch
         out = scratch.file("client-\(UUID().uuidString)")
@@ -343,7 +345,7 @@ final class RunningClient {
     deinit { stop() }
 
     func stop() { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-    func write(_ text: String) { input.fileHandleForWriting.write(Data(text.utf8)) }
+    func write(_ text: String) { try? input.fileHandleForWriting.write(contentsOf: Data(text.utf8)) }
     func endInput() { try? input.fileHandleForWriting.close() }
     var output: Data { (try? Data(contentsOf: URL(fileURLWithPath: out))) ?? Data() }
     var text: String { String(decoding: output, as: UTF8.self) }
