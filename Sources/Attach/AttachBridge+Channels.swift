@@ -210,7 +210,6 @@ extension AttachBridge {
         guard String(decoding: command, as: UTF8.self).utf8.elementsEqual(command) else { return refuse("the command", "it is not UTF-8") }
         var environment = channel.environment
         if let original = channel.originalCommand {
-            if original.utf8.contains(0) { return refuse(Permissions.originalCommand, "what was asked for has a NUL in it") }
             environment.append("\(Permissions.originalCommand)=\(original)")
         }
         let size = channel.terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }

@@ -180,6 +180,9 @@ extension AttachBridge {
             channels[index].tag = nil
             channels[index].result = result
             channels[index].phase = .finishing
+            // The list is told anew only later, and who asks for the session meanwhile is to be told that it has ended.
+            let name = channels[index].session
+            if let known = sessions.firstIndex(where: { $0.id == name }) { sessions[known].state = .ended }
         } else if case .end(let id)? = takenEnd(tag) {
             rejectVIC(id, VICDialect.ended(result.exitCode))
         }

@@ -3,6 +3,8 @@
 /// Not thread-safe: whoever serves the guest owns it.
 public final class GuestInfoStore {
     private var values: [String: [UInt8]] = [:]
+    /// Variables that the guest has set last.
+    private var guests: Set<String> = []
 
     /// Called after the guest has set a variable, with the key in lower case and the new value.
     public var onSet: ((String, [UInt8]) -> Void)?
@@ -23,8 +25,14 @@ public final class GuestInfoStore {
     /// The host's own access: nothing is read-only, and ``onSet`` is not called. `key` is the full name, with "guestinfo.".
     public subscript(key: String) -> [UInt8]? {
         get { values[key.lowercased()] }
-        set { values[key.lowercased()] = newValue }
+        set {
+            values[key.lowercased()] = newValue
+            guests.remove(key.lowercased())
+        }
     }
+
+    /// Whether the guest, and not the host, has set the variable last.
+    public func isGuests(_ key: String) -> Bool { guests.contains(key.lowercased()) }
 
     /// Refuses the guest's next attempts to set `key`, so many of them, as a busy host does for a moment.
     public func refuse(_ key: String, times: Int) { refusals[key.lowercased()] = times }
@@ -52,7 +60,8 @@ public final class GuestInfoStore {
             onRefusal?(name, value)
             return false
         }
-        self[name] = value
+        values[name] = value
+        guests.insert(name)
         onSet?(name, value)
         return true
     }

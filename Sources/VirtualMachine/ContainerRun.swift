@@ -73,8 +73,8 @@ public struct ContainerRun {
         if let file = options.variablesFile {
             let change = file.follow()
             let takeOver = { [unowned store] in
-                // What the guest has made of a variable that the file had once is the guest's.
-                for item in change() where item.value != nil || store[item.key] == item.before { store[item.key] = item.value }
+                // What the guest has set since the file had it is the guest's.
+                for item in change() where item.value != nil || !store.isGuests(item.key) { store[item.key] = item.value }
             }
             takeOver()
             store.beforeGet = takeOver

@@ -11,11 +11,10 @@ public struct VariablesFile: Sendable {
         self.read = read
     }
 
-    /// What the file has of a variable, and had before; nil for nothing.
+    /// What the file has of a variable; nil for nothing any more.
     struct Change {
         var key: String
         var value: [UInt8]?
-        var before: [UInt8]?
     }
 
     /// - Returns: a function that answers with what is another than at its last call. A file that is gone has nothing.
@@ -37,9 +36,8 @@ public struct VariablesFile: Sendable {
             }
             last = now
             defer { known = variables }
-            let gone = known.filter { variables[$0.key] == nil }.map { Change(key: $0.key, value: nil, before: $0.value) }
-            let changed = variables.filter { known[$0.key] != $0.value }
-            return gone + changed.map { Change(key: $0.key, value: $0.value, before: known[$0.key]) }
+            let gone = known.keys.filter { variables[$0] == nil }.map { Change(key: $0, value: nil) }
+            return gone + variables.filter { known[$0.key] != $0.value }.map { Change(key: $0.key, value: $0.value) }
         }
     }
 }

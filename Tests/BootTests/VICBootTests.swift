@@ -160,7 +160,7 @@ import VIC
         fails("A14", "Unable to find user nonexistent: no matching entries in passwd file", 125)
         fails("A15", "Unable to find group nonexistent: no matching entries in group file", 125)
         fails("A12-out", "Uids and gids must be in range 0-2147483647", 125)
-        fails("A17-file", "change directory /etc/passwd: Not a directory", 125)
+        fails("A17-file", "set working directory /etc/passwd: Not a directory", 125)
         #expect(run.result("idle", "started", isExec: true) == "<nil>", "what is not active is not touched")
     }
 

@@ -41,7 +41,8 @@ struct VICVM {
 
     /// What the guest tried to write of a session, in its order: the last part of the key, and the value.
     func order(_ session: String, isExec: Bool = false) -> [String] {
-        let prefix = "guestinfo.vice..\(isExec ? "execs" : "sessions")|\(session)."
+        // Keys are logged as they are compared, in lower case.
+        let prefix = "guestinfo.vice..\(isExec ? "execs" : "sessions")|\(session.lowercased())."
         return sets.filter { $0.key.hasPrefix(prefix) }.map {
             let name = $0.key.dropFirst(prefix.count).split(separator: "@")[0]
             let value = Int64($0.value).map { $0 > 1_500_000_000 ? "time" : "\($0)" } ?? $0.value

@@ -129,5 +129,9 @@ struct ModelTests {
         #expect(throws: GuestInfoError.self) { try session.client.set("guestinfo./host", bytes("5")) }
         #expect(told == ["refused guestinfo.a=1", "refused guestinfo.a=2", "set guestinfo.b=3", "set guestinfo.a=4"])
         #expect(session.host.store["guestinfo.a"] == bytes("4"))
+        let store = session.host.store
+        #expect(store.isGuests("guestinfo.A") && !store.isGuests("guestinfo.none"))
+        store["guestinfo.A"] = bytes("the host's")
+        #expect(!store.isGuests("guestinfo.a"))
     }
 }

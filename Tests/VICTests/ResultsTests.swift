@@ -43,7 +43,7 @@ struct ResultsTests {
             ("A2", "exec", "./date", "No such file or directory", 127, "stat /srv/date: no such file or directory"),
             ("A2", "exec", "../bin/./date", "No such file or directory", 127, "stat /bin/date: no such file or directory"),
             ("A7", "exec", "/lost", "its interpreter or dynamic loader does not exist", 127, "fork/exec /lost: no such file or directory"),
-            ("A17", "change directory", "/file", "Not a directory", 125, "change directory /file: Not a directory"),
+            ("A17", "set working directory", "/file", "Not a directory", 125, "set working directory /file: Not a directory"),
         ] as [(String, String, String, String, UInt8, String)])
     func reasons(case: String, operation: String, object: String, cause: String, code: UInt8, expected: String) {
         #expect(VICResults.reason(operation, object, cause, exitCode: code, directory: "/srv") == expected)
