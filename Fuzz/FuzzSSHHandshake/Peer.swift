@@ -128,7 +128,11 @@ final class Peer {
         default: break
         }
         let content = compressor?.compress(payload) ?? payload
-        if isServer, number == Message.userAuthenticationSuccess { authenticated() }
+        if isServer, number == Message.userAuthenticationSuccess, isReady, ownInit == nil {
+            // A client that waits for whoever knows host keys may have more to send before it comes to this.
+            if nextReceiving != nil { isConsistent = false }
+            authenticated()
+        }
         return packet(content)
     }
 
@@ -211,7 +215,8 @@ final class Peer {
         }
     }
 
-    /// Compression that waits for it begins in both directions.
+    /// Compression that waits for it begins in both directions. Not with a message that has no place where it comes: the other side
+    /// does not believe it.
     private func authenticated() {
         guard !isAuthenticated else { return }
         isAuthenticated = true
