@@ -30,6 +30,9 @@ final class Peer {
     private var hasSentMethod = false
     /// The other side may have come to other keys: it was sent what this side takes no account of.
     var isConsistent = true
+    /// Packets were left out, or something that is none came between them: the other side may refuse what follows. Without strict key
+    /// exchange that can go unnoticed, too.
+    var isIncomplete = false
     private var isDeaf = false
     /// Messages for the layers above, as they were sent with keys, and as they were received.
     private(set) var sent: [[UInt8]] = []
@@ -130,7 +133,7 @@ final class Peer {
         let content = compressor?.compress(payload) ?? payload
         if isServer, number == Message.userAuthenticationSuccess, isReady, ownInit == nil {
             // A client that waits for whoever knows host keys may have more to send before it comes to this.
-            if nextReceiving != nil { isConsistent = false }
+            if nextReceiving != nil || isIncomplete { isConsistent = false }
             authenticated()
         }
         return packet(content)
