@@ -30,6 +30,9 @@ final class Peer {
     private var hasSentMethod = false
     /// The other side may have come to other keys: it was sent what this side takes no account of.
     var isConsistent = true
+    /// Packets were left out, or something that is none came between them: the other side may refuse what follows. Without strict key
+    /// exchange that can go unnoticed, too.
+    var isIncomplete = false
     private var isDeaf = false
     /// Messages for the layers above, as they were sent with keys, and as they were received.
     private(set) var sent: [[UInt8]] = []
@@ -128,7 +131,11 @@ final class Peer {
         default: break
         }
         let content = compressor?.compress(payload) ?? payload
-        if isServer, number == Message.userAuthenticationSuccess { authenticated() }
+        if isServer, number == Message.userAuthenticationSuccess, isReady, ownInit == nil {
+            // A client that waits for whoever knows host keys may have more to send before it comes to this.
+            if nextReceiving != nil || isIncomplete { isConsistent = false }
+            authenticated()
+        }
         return packet(content)
     }
 
@@ -211,7 +218,8 @@ final class Peer {
         }
     }
 
-    /// Compression that waits for it begins in both directions.
+    /// Compression that waits for it begins in both directions. Not with a message that has no place where it comes: the other side
+    /// does not believe it.
     private func authenticated() {
         guard !isAuthenticated else { return }
         isAuthenticated = true

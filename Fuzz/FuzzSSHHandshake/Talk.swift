@@ -21,8 +21,6 @@ struct Talk {
     private var waitsForHostKey = false
     /// Whoever breaks the protocol may be shown the door, and nobody else.
     private var mayFail = false
-    /// Packets were left out; without strict key exchange that can go unnoticed.
-    private var isIncomplete = false
     private var lastPacket: [UInt8] = []
 
     init(_ role: TransportConfiguration.Role, _ input: [UInt8], chunk: Int) {
@@ -44,7 +42,7 @@ struct Talk {
             precondition(transport.pendingOutput == 0 && messages.count <= peer.sent.count, "messages out of nothing")
         }
         precondition(mayFail || (outcome.error == nil && !transport.isClosed), "a peer is shown the door that has done nothing wrong")
-        if peer.isConsistent, !isIncomplete || peer.isStrict {
+        if peer.isConsistent, !peer.isIncomplete || peer.isStrict {
             precondition(peer.sent.starts(with: messages), "messages are lost, or come out of nothing")
             if !mayFail, !waitsForHostKey { precondition(messages == peer.sent, "messages are lost") }
             if !mayFail, transport.isReady, transport.exchange == nil {
@@ -94,7 +92,7 @@ struct Talk {
     private mutating func stray(_ step: UInt8, _ argument: Int) {
         switch step {
         case 0:
-            if !peer.hasIdentified || peer.isReady == false { peer.isConsistent = false }
+            if peer.isReady { peer.isIncomplete = true } else { peer.isConsistent = false }
             deliver(changed(peer.identify(), argument))
         case 1: deliver(peer.seal(changed(peer.initPayload(), argument)))
         case 2: if let message = peer.methodMessage() { deliver(peer.seal(changed(message, argument))) }
@@ -113,7 +111,7 @@ struct Talk {
             }
             let packet = peer.seal([argument < 8 ? 2 : 94] + bytes())
             if argument & 1 == 0 {
-                isIncomplete = true
+                peer.isIncomplete = true
             } else {
                 peer.isConsistent = false
                 deliver(changed(packet, argument))
