@@ -72,7 +72,7 @@ let guestTargets: [Target] = [
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
-    .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH"], swiftSettings: guest),
+    .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH", "VIC"], swiftSettings: guest),
     .executableTarget(
         name: "TetherAttach", dependencies: ["Attach", "CLinux", "Control", "Linux", "SSH", "SessionLog"], swiftSettings: guest,
         linkerSettings: guestLinker),

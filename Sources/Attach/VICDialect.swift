@@ -1,5 +1,6 @@
 import Control
 import SSH
+import VIC
 
 /// What VIC's VCH says and expects: names, texts and encodings, all of them its own.
 enum VICDialect {
@@ -16,8 +17,16 @@ enum VICDialect {
 
     static func unknown(_ id: String) -> String { "session \(id) is invalid" }
     static func ended(_ exitCode: UInt8) -> String { "process finished with exit code: \(exitCode)" }
+
+    /// The text behind the colon is the one in `started`.
     static func launchFailed(_ failure: RequestFailure) -> String {
-        "launch failed with: \(failure.operation) \(failure.object): \(failure.cause)"
+        // Where a relative command was looked for is not known here.
+        let isRelative = failure.object.utf8.first == UInt8(ascii: ".")
+        let reason =
+            isRelative
+            ? "\(failure.operation) \(failure.object): \(failure.cause)"
+            : VICResults.reason(failure.operation, failure.object, failure.cause, exitCode: failure.exitCode, directory: "/")
+        return "launch failed with: \(reason)"
     }
 
     /// The ids in one *string*, with commas between them.

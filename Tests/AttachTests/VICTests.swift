@@ -62,7 +62,7 @@ import Testing
         _ = bench.taken()
         let cases = [
             ("", "attach channel requires ID in ExtraData"), ("c0ffee", "session c0ffee is invalid"),
-            ("done", "process finished with exit code: 3"), ("never", "launch failed with: execute x: not found"),
+            ("done", "process finished with exit code: 3"), ("never", "launch failed with: x: no such executable in PATH"),
         ]
         for (id, text) in cases {
             let channel = try bench.open("attach", Array(id.utf8))
@@ -70,7 +70,7 @@ import Testing
             for message in bench.pid1.messages {
                 if case .wait(let tag, "done") = message { bench.pid1.say(.exited(tag: tag, result("done", exitCode: 3))) }
                 if case .wait(let tag, "never") = message {
-                    let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "execute", object: "x", cause: "not found")
+                    let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found")
                     bench.pid1.say(.failed(tag: tag, failure))
                 }
             }
