@@ -102,7 +102,9 @@ final class VICSessions {
         guard runtime.lifecycle.isRunning else { return }
         for entry in states {
             // As it is now: one that fails at once lets the next one begin.
-            guard case .waiting = entry.state, case .waiting(let wanted)? = state(of: entry.id), let process = wanted.process else { continue }
+            guard case .waiting = entry.state, case .waiting(let wanted)? = state(of: entry.id), let process = wanted.process else {
+                continue
+            }
             if !wanted.waits && launching >= VICSessions.launches { continue }
             set(entry.id, .starting(wanted))
             start(wanted, process)
