@@ -6,6 +6,7 @@ public struct AgentError: Error, Equatable, Sendable, CustomStringConvertible {
     public let operation: String
     /// On what: the agent's socket.
     public let object: String
+    /// Why it failed: the end of a sentence.
     public let cause: String
 
     init(_ operation: String, _ object: String, _ cause: String) {

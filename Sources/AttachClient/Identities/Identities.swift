@@ -3,6 +3,7 @@ public import SSH
 
 /// The keys that a client logs in with, in the order in which they are tried.
 public struct Identities {
+    /// Those whose private half is here, and those that an agent signs with.
     public var keys: [ClientKey]
     /// The socket of the agent that signs with those whose private half is elsewhere.
     public var agent: String?
