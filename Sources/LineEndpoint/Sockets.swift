@@ -19,9 +19,9 @@ public enum Sockets {
     public static func listen(path: String) throws(SyscallError) -> FileDescriptor {
         try withAddress("listen on", path) { address, size throws(SyscallError) in
             let descriptor = try make(AF_UNIX)
-            // The mode of a socket's file is what bind makes it: there is no moment in which others could come in.
-            let mask = umask(0o177)
-            defer { umask(mask) }
+            // Linux gives the file the socket's own mode, so there is no moment in which others could come in. The umask would do
+            // as well, but it is the whole process's: two threads that set it and put it back can leave it set.
+            try attempt("fchmod", path) { fchmod(descriptor.rawValue, 0o600) }
             do throws(SyscallError) {
                 try attempt("bind", path) { bind(descriptor.rawValue, address, size) }
             } catch {

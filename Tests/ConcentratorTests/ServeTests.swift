@@ -312,6 +312,35 @@ import VSPC
         _ = (first.rawValue, second.rawValue)
     }
 
+    /// The umask is the process's: threads that change it for a moment have left it changed, and no file could be executed any more.
+    @Test("sockets made by many threads at once are their owner's alone, and files made beside them are as ever")
+    func socketModes() async throws {
+        let directory = try directory()
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        func mode(_ path: String) throws -> mode_t {
+            var info = stat()
+            try #require(lstat(path, &info) == 0)
+            return info.st_mode & 0o777
+        }
+        try #require(mkdir(directory + "/before", 0o777) == 0)
+        let before = try mode(directory + "/before")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for thread in 0..<8 {
+                group.addTask {
+                    for round in 0..<250 {
+                        let path = directory + "/\(thread).\(round)"
+                        _ = try Sockets.listen(path: path)
+                        #expect(try mode(path) == 0o600)
+                        let beside = path + ".d"
+                        try #require(mkdir(beside, 0o777) == 0)
+                        #expect(try mode(beside) == before)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     @Test("serve goes on when nobody reads what it says")
     func unreadMessages() throws {
         let directory = try directory()
