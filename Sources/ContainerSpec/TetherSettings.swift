@@ -22,6 +22,8 @@ public struct TetherSettings: Equatable, Sendable {
     public var control: ControlSettings?
     /// `attach`; nil has no attach server.
     public var attach: AttachSettings?
+    /// `network`; nil leaves the VM's adapters alone.
+    public var network: NetworkSettings?
     /// `memoryReserveKiB`, 4096…16777216: memory that the container cannot have, so that PID 1 keeps working; nil chooses by the
     /// VM's size.
     public var memoryReserveKiB: Int64?
