@@ -15,11 +15,11 @@ final class Lifecycle: EventHandler, SessionOwner {
     enum Stage {
         /// Compiles the seccomp profile.
         case preparing
-        /// Waits for a client to attach.
-        case held
         /// Waits for the last process of the run before to be gone.
         case clearing
         case launching
+        /// The container is created, and its process waits for a client to attach.
+        case held
         /// The process runs, or its output is drained.
         case running
         /// Waits for the sessions beside it to end, then runs the poststop hooks.
@@ -57,7 +57,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     var restart: RestartTracker
 
     private var compilation: SeccompCompilation?
-    private var launch: ContainerLaunch?
+    private(set) var launch: ContainerLaunch?
     private var poststart: HookRun?
     private var poststop: HookRun?
     private var stepper = Stepper()
@@ -72,6 +72,9 @@ final class Lifecycle: EventHandler, SessionOwner {
     private var ranFor: Int64 = 0
     /// What else went wrong with a container that ran.
     var trouble: FailureReport?
+
+    /// Why a container that was begun has not run.
+    private var failure: Failure?
 
     /// How far a stop has come.
     var stopping = Stopping()
@@ -98,9 +101,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let profile = launched.seccomp else {
             filter = nil
             filtered = nil
-            return startOrHold()
+            return startContainer()
         }
-        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startOrHold() }
+        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startContainer() }
         do throws(SeccompError) {
             compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
             stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
@@ -119,7 +122,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
             filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
             filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
-            startOrHold()
+            startContainer()
         } catch {
             compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
@@ -127,7 +130,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     /// Starts the process, once nothing is left of a run before.
-    func startContainer() {
+    private func startContainer() {
+        holdIfWanted()
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -157,7 +161,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement, isHeld: holding.isActive)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -170,10 +174,15 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let launch else { return }
         stepper.pause(runtime.loop)
         switch launch.step() {
-        case .waiting: stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
+        case .waiting:
+            stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
+            if launch.isCreated && stage == .launching { hold() }
         case .failed(let error):
             self.launch = nil
-            fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
+            if failure == nil { failure = Failure(error.operation, error.object, error.cause, exitCode: error.exitCode) }
+            // A client may have started processes in it while it waited; what only waits can run in the next one.
+            if !holding.isOutdated { runtime.execs.containerEnded() }
+            end()
         case .started(let container):
             self.launch = nil
             started(container)
@@ -182,6 +191,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func started(_ container: RunningContainer) {
         self.container = container
+        failure = nil
         stage = .running
         stopping.processIsAnother()
         startedAt = Clock.monotonic()
@@ -212,6 +222,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The configuration was read anew.
     func configurationChanged() {
         restart.policy = spec.tether.restart
+        renewHeld()
         if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 
@@ -251,13 +262,17 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The output is drained.
     func sessionEnded(_ session: Session) {
         runtime.log.flushPartials()
-        // What lives outside of a PID namespace had its grace period.
-        try? runtime.groups.container.kill()
         if let hooks = poststart {
             hooks.abandon()
             poststart = nil
             poststartStepper.pause(runtime.loop)
         }
+        end()
+    }
+
+    private func end() {
+        // What lives outside of a PID namespace had its grace period.
+        try? runtime.groups.container.kill()
         stage = .ending
         endDeadline = .after(milliseconds: Lifecycle.killPatience)
         endOthers()
@@ -267,7 +282,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// find nothing running.
     private func endOthers() {
         guard let deadline = endDeadline else { return }
-        if runtime.execs.running > 0 || (try? runtime.groups.container.events())?.populated ?? false {
+        if runtime.execs.launched > 0 || (try? runtime.groups.container.events())?.populated ?? false {
             guard deadline.hasPassed else { return }
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
@@ -291,6 +306,10 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Starts the container again, or ends with it.
     private func decide() {
         container = nil
+        if let failure {
+            self.failure = nil
+            return holding.isOutdated && !stopping.isAsked ? begin() : fail(failure)
+        }
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
         let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
@@ -325,20 +344,25 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// A stop ends a start that is under way, or the wait for one.
     func abandonStart() {
         let cause = "stopped before it started"
+        stopHolding()
         switch stage {
         case .preparing, .clearing:
             compilation = nil
             stepper.pause(runtime.loop)
             fail(Failure("start", spec.tether.id, cause))
-        case .held:
-            runtime.status.isWaiting = false
-            fail(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
-        case .launching:
-            launch?.cancel(cause)
-            stepLaunch()
+        case .held: cancelLaunch(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
+        case .launching: cancelLaunch(Failure("start", spec.tether.id, cause))
         case .resting: if let lastRecord { over(.ended(lastRecord)) }
         case .running, .ending, .over: break
         }
+    }
+
+    /// Ends a start that is under way; `failure` is what is told of it when nothing is left of it.
+    func cancelLaunch(_ failure: Failure) {
+        if self.failure == nil { self.failure = failure }
+        stage = .launching
+        launch?.cancel(failure.cause)
+        stepLaunch()
     }
 
     private func over(_ outcome: Outcome) {
