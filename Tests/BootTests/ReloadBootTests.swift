@@ -96,7 +96,9 @@ import Testing
         // The line of the attach server is a fourth one, on which nobody is.
         let options = ["--qemu-arg", "-serial", "--qemu-arg", "null"]
         let attach: [String: Any] = ["device": "/dev/ttyS3", "wait": true, "authentication": "none"]
-        let vm = try LiveVM(["sh", "-c", "echo never"], tether: ["attach": attach], options: options, isChangeable: true, isHeld: true) {
+        let vm = try LiveVM(
+            ["sh", "-c", "echo never"], tether: ["id": "held", "attach": attach], options: options, isChangeable: true, isHeld: true
+        ) {
             config, _ in config["hostname"] = "first"
         }
         func hostname(until expected: String) throws {
