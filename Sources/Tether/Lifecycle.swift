@@ -36,7 +36,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case failed(Failure)
     }
 
-    private enum Role: Int32 { case compilation, launch, poststart, poststop }
+    private enum Role: Int32 { case filter, launch, poststart, poststop }
 
     /// How long the processes of a run that ended may take to disappear, and a process to end after SIGKILL, in milliseconds. One
     /// that hangs in the kernel never does.
@@ -49,14 +49,11 @@ final class Lifecycle: EventHandler, SessionOwner {
     private(set) var outcome: Outcome?
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
-    private(set) var filter: SyscallFilter?
     /// The configuration that the container was started with; what is read anew meanwhile holds from the next start on.
     private(set) var launched: ContainerSpec
-    /// What ``filter`` was made of.
-    private var filtered: (profile: SeccompProfile, bounding: UInt64)?
     var restart: RestartTracker
 
-    private var compilation: SeccompCompilation?
+    private let filterPreparation: FilterPreparation
     private(set) var launch: ContainerLaunch?
     private var poststart: HookRun?
     private var poststop: HookRun?
@@ -84,10 +81,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         self.session = session
         launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
+        filterPreparation = FilterPreparation(runtime.diagnostics)
         session.owner = self
     }
 
     private var spec: ContainerSpec { runtime.spec }
+    var filter: SyscallFilter? { filterPreparation.filter }
     var isRunning: Bool { stage == .running && session.state == .running }
 
     // MARK: Starting
@@ -97,37 +96,20 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .preparing
         launched = spec
         runtime.status.enter(.launching)
-        let bounding = launched.process.capabilities.bounding
-        guard let profile = launched.seccomp else {
-            filter = nil
-            filtered = nil
-            return startContainer()
-        }
-        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startContainer() }
+        prepareFilter { () throws(SeccompError) in try filterPreparation.begin(launched) }
+    }
+
+    private func prepareFilter(_ goOn: () throws(SeccompError) -> Bool) {
+        stepper.pause(runtime.loop)
         do throws(SeccompError) {
-            compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
-            stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
+            if try goOn() { return startContainer() }
+            stepper.resume(runtime.loop, filterPreparation.descriptor, self, role: Role.filter.rawValue)
         } catch {
             fail(Failure(error.operation, error.object, error.cause))
         }
     }
 
-    private func stepCompilation() {
-        stepper.pause(runtime.loop)
-        do throws(SeccompError) {
-            guard let program = try compilation?.step() else {
-                return stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
-            }
-            compilation = nil
-            for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
-            filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
-            filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
-            startContainer()
-        } catch {
-            compilation = nil
-            fail(Failure(error.operation, error.object, error.cause))
-        }
-    }
+    private func stepFilter() { prepareFilter { () throws(SeccompError) in try filterPreparation.step() } }
 
     /// Starts the process, once nothing is left of a run before.
     private func startContainer() {
@@ -347,7 +329,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         stopHolding()
         switch stage {
         case .preparing, .clearing:
-            compilation = nil
+            filterPreparation.abandon()
             stepper.pause(runtime.loop)
             fail(Failure("start", spec.tether.id, cause))
         case .held: cancelLaunch(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
@@ -385,7 +367,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     func ready(role: Int32, _ event: Epoll.Event) {
         switch Role(rawValue: role) {
-        case .compilation: stepCompilation()
+        case .filter: stepFilter()
         case .launch: stepLaunch()
         case .poststart: stepPoststart()
         case .poststop: stepPoststop()
@@ -396,7 +378,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     var nextDeadline: Int64? {
         var next: Int64?
         switch stage {
-        case .preparing: next = compilation?.deadline.nanoseconds
+        case .preparing: next = filterPreparation.deadline?.nanoseconds
         case .held: next = holding.until
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
@@ -411,7 +393,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     func checkDeadlines(_ now: Int64) {
         switch stage {
-        case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .preparing: if let due = filterPreparation.deadline, due.hasPassed { stepFilter() }
         case .held: checkHold(now)
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
