@@ -149,7 +149,7 @@ extension AttachBridge {
         guard failure.code == .launchFailed || failure.code == .notRunning else { return }
         channels[index].tag = nil
         channels[index].phase = .finishing
-        if failure.code == .launchFailed { markEnded(channels[index].session) }
+        markEnded(channels[index].session)
         say(index, "\(failure.operation) \(failure.object): \(failure.cause)")
         channels[index].failureCode = failure.exitCode == 0 ? 125 : failure.exitCode
         if channels[index].start.isDetailed {

@@ -22,7 +22,7 @@ public final class ContainerLaunch {
     /// - Parameters:
     ///   - root: the mounted root file system, in the caller's view.
     ///   - placement: of the first process. The namespaces' init is made in its cgroup, too.
-    ///   - isHeld: everything is made, and the first process is started by ``release(size:)``.
+    ///   - isHeld: everything is made, and the first process is started by ``release(size:)``; only where ``canBeHeld(_:)``.
     /// - Throws: ``LaunchError`` for what can be refused before anything is made.
     public static func start(
         _ spec: ContainerSpec, root: String, placement: Placement, isHeld: Bool = false
@@ -55,21 +55,21 @@ public final class ContainerLaunch {
         }
     }
 
-    /// Whether the container is there and waits for ``release(size:)``.
-    public var isCreated: Bool { machine.created != nil }
+    /// Whether a container can be there before its process is: with an init of ours, which others can join.
+    public static func canBeHeld(_ spec: ContainerSpec) -> Bool { spec.tether.usesInit && spec.namespaces.pid }
+
+    /// Whether the container is there, and processes can be started in it.
+    public var isCreated: Bool { machine.joinable != nil }
 
     /// Has the first process started, now or as soon as the container is created. To be followed by ``step()``.
-    /// - Parameter size: its terminal's, if it is to be another than the placement says. A container without an init of ours has made
-    ///   its process already, which may see the size change.
+    /// - Parameter size: its terminal's, if it is to be another than the placement says.
     public func release(size: ConsoleSize?) { machine.release(size) }
 
     /// Starts a process in a container that is created: before its own.
     ///
     /// - Throws: ``LaunchError`` for what can be refused before anything is made.
     public func execute(_ process: ContainerProcess, placement: Placement) throws(LaunchError) -> ProcessLaunch {
-        guard let target = machine.created else {
-            throw LaunchError("join namespaces", "container", "it is not created, or is started already")
-        }
+        guard let target = machine.joinable else { throw LaunchError("join namespaces", "container", "it is not created") }
         return try ProcessLaunch(spec, process, placement, target)
     }
 

@@ -65,7 +65,7 @@ final class LaunchMachine {
 
     /// - Parameters:
     ///   - root: nil for a process in the namespaces of `target`.
-    ///   - isHeld: the process is started only after ``release(_:)``.
+    ///   - isHeld: the process is started only after ``release(_:)``, where there is a tether-init that can be waited with.
     init(
         _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, root: RootPlan?, target: JoinTarget?,
         isHeld: Bool = false
@@ -88,8 +88,9 @@ final class LaunchMachine {
     /// The process that the launch made last: not yet the container's own as long as it is not started.
     var currentProcess: Child? { child }
 
-    /// What others join while the process is still to be started; nil before and after that.
-    var created: JoinTarget? { if case .created = stage { target } else { nil } }
+    /// What others join before the process runs: tether-init, once the root is there. A process that is still to execute something is
+    /// a copy of PID 1, which nobody shall come near.
+    private(set) var joinable: JoinTarget?
 
     /// A launch that nobody follows any more is none.
     deinit { cancel("nobody waits for it") }
@@ -182,7 +183,7 @@ final class LaunchMachine {
         }
     }
 
-    private func usesHolder(_ root: RootPlan) -> Bool { root.spec.tether.usesInit && root.spec.namespaces.pid }
+    private func usesHolder(_ root: RootPlan) -> Bool { ContainerLaunch.canBeHeld(root.spec) }
 
     private func resolveUser() {
         user = UserResolution.immediate(process)
@@ -233,7 +234,7 @@ final class LaunchMachine {
             plan.no_capabilities = noCapabilities
         } else {
             plan.process = processPlan?.pointer
-            plan.pause_before_exec = spec.hooks.startContainer.isEmpty && !isHeld ? 0 : 1
+            plan.pause_before_exec = spec.hooks.startContainer.isEmpty ? 0 : 1
             streams.fill(&plan)
             descriptors += streams.descriptors
         }
@@ -342,13 +343,13 @@ final class LaunchMachine {
     }
 
     private func rootIsReady() {
-        if let holder, placement.holderCgroup >= 0 {
+        guard let holder else { return startHooks(.proceed) }
+        if placement.holderCgroup >= 0 {
             do throws(SyscallError) { try holder.move(to: placement.holderCgroup) } catch { return fail(LaunchError(error)) }
         }
-        if isHeld { stage = .created } else { startInRoot() }
+        joinable = target
+        if isHeld { stage = .created } else { resolveUser() }
     }
-
-    private func startInRoot() { if holder == nil { startHooks(.proceed) } else { resolveUser() } }
 
     /// Has the process started that was held back, or not held back at all.
     /// - Parameter size: its terminal's, if it is another than it was to have.
@@ -360,8 +361,7 @@ final class LaunchMachine {
         defer { watch() }
         // The wait was the client's.
         deadline = Deadline.after(milliseconds: LaunchMachine.patience)
-        stage = .child
-        startInRoot()
+        resolveUser()
     }
 
     /// What is being started, for errors.
@@ -384,6 +384,7 @@ final class LaunchMachine {
     /// Ends everything begun.
     private func fail(_ error: LaunchError) {
         if case .ending = stage { return }
+        joinable = nil
         if case .hooks(let run, _, _) = stage {
             run.abandon()
             killed += run.killed

@@ -72,10 +72,6 @@ final class StreamEnds {
     func takeMaster(_ number: Int32) throws(SyscallError) {
         let descriptor = FileDescriptor(owning: number)
         try descriptor.setNonBlocking()
-        // Once more: a child that was made before the size was said has made it with another.
-        if case .terminal(let size?) = streams {
-            try attempt("set size", "terminal") { cspawn_set_window_size(number, size.rows, size.columns) }
-        }
         master = consume descriptor
     }
 

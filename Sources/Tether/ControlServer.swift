@@ -132,7 +132,7 @@ final class ControlServer: ControlService {
             runtime.lifecycle.setConsoleSize(rows: rows, columns: columns)
             return nil
         }
-        if let exec = runtime.execs.exec(of: session), exec.isHeld, session.hasTerminal {
+        if let exec = runtime.execs.exec(of: session), session.state == .waiting, session.hasTerminal {
             exec.setConsoleSize(rows: rows, columns: columns)
             return nil
         }

@@ -181,7 +181,10 @@ final class Execs {
     }
 
     func checkDeadlines(_ now: Int64) {
-        for exec in all { exec.checkDeadlines(now) }
+        for exec in all {
+            exec.checkDeadlines(now)
+            exec.startIfReleased()
+        }
         if !leftGroups.isEmpty {
             let groups = leftGroups
             leftGroups = []
@@ -221,6 +224,9 @@ final class Exec: EventHandler, SessionOwner {
     /// Waits for a client to release it.
     var isHeld: Bool { group == nil && session.state == .waiting }
 
+    /// A client has released it.
+    private var isReleased = false
+
     var processID: Int32? { running?.processID }
 
     /// Begins the launch; ``stepLaunch()`` goes on with it.
@@ -235,9 +241,16 @@ final class Exec: EventHandler, SessionOwner {
         }
     }
 
-    /// A client wants the process to be started, if it waits for that.
+    /// A client wants the process to be started, if it waits for that. Where that cannot be now, since the container is being made or is
+    /// paused, it is started as soon as it can be.
     func release() {
         guard isHeld else { return }
+        isReleased = true
+        startIfReleased()
+    }
+
+    func startIfReleased() {
+        guard isReleased, isHeld, runtime.lifecycle.takesProcesses, !runtime.isPaused else { return }
         if let failure = begin() { return fail(failure) }
         stepLaunch()
     }
@@ -267,6 +280,8 @@ final class Exec: EventHandler, SessionOwner {
             self.launch = nil
             running = process
             session.begin(process)
+            // As with the container's own: it may have been said meanwhile.
+            if let size = self.process.consoleSize, self.process.terminal { try? process.resize(rows: size.rows, columns: size.columns) }
             if purpose == .client {
                 runtime.vic?.started(session)
                 runtime.log.event(

@@ -15,8 +15,6 @@ struct Holding {
     fileprivate(set) var isActive = false
     /// Holds for good: a container that is started again does not wait again.
     fileprivate(set) var isOver = false
-    /// The container is to be created anew, as the configuration is now.
-    fileprivate(set) var isOutdated = false
     /// What a client said of the terminal before there was one.
     fileprivate(set) var consoleSize: ConsoleSize?
 }
@@ -24,17 +22,17 @@ struct Holding {
 extension Lifecycle {
     /// Begins to wait for a client, where the configuration says so.
     func holdIfWanted() {
-        holding.isOutdated = false
-        guard let attach = runtime.spec.tether.attach, attach.waits, !holding.isOver, !holding.isActive else { return }
+        guard let attach = runtime.spec.tether.attach, attach.waits, !holding.isOver else { return }
         holding.isActive = true
-        if attach.waitTimeoutSeconds > 0 { holding.until = Clock.monotonic() &+ attach.waitTimeoutSeconds &* 1_000_000_000 }
     }
 
-    /// The container is created, and waits.
+    /// The container waits. It is created, unless it has no init that could wait.
     func hold() {
         stage = .held
         renewHeld()
         if stage != .held { return }
+        let seconds = runtime.spec.tether.attach?.waitTimeoutSeconds ?? 0
+        if seconds > 0 && holding.until == nil { holding.until = Clock.monotonic() &+ seconds &* 1_000_000_000 }
         runtime.status.isWaiting = true
         runtime.status.publish()
         runtime.diagnostics.info("waiting for a client to attach")
@@ -42,13 +40,15 @@ extension Lifecycle {
         runtime.containerCreated()
     }
 
-    /// Whether processes can be started beside the container's own: it runs, or waits.
-    var takesProcesses: Bool { isRunning || stage == .held }
+    /// Whether processes can be started beside the container's own: it runs, or is being started, and what others join is there.
+    var takesProcesses: Bool { isRunning || isCreated }
+
+    private var isCreated: Bool { (stage == .held || stage == .launching) && launch?.isCreated == true }
 
     /// Starts a process in the container.
     /// - Returns: nil when there is no container to start it in.
     func execute(_ process: ContainerProcess, _ placement: Placement) throws(LaunchError) -> ProcessLaunch? {
-        if stage == .held { return try launch?.execute(process, placement: placement) }
+        if isCreated { return try launch?.execute(process, placement: placement) }
         return isRunning ? try container?.execute(process, placement: placement) : nil
     }
 
@@ -68,7 +68,12 @@ extension Lifecycle {
         holding.isOver = true
         if !stopHolding() { return }
         runtime.diagnostics.info("\(why): starting the container")
-        if stage == .held { stage = .launching }
+        runtime.status.publish()
+        // One that could not be created anew when the configuration was read may have no processes by now.
+        renewHeld()
+        guard stage == .held || stage == .launching else { return }
+        if launch == nil { return makeGroup() }
+        stage = .launching
         launch?.release(size: holding.consoleSize)
         stepLaunch()
     }
@@ -86,14 +91,27 @@ extension Lifecycle {
     /// The configuration was read anew while the container waits. What of it the container was created with cannot change in one in
     /// which processes run.
     func renewHeld() {
-        guard stage == .held, launched != runtime.spec else { return }
-        if runtime.execs.launched > 0 {
+        guard stage == .held, Lifecycle.creation(launched) != Lifecycle.creation(runtime.spec) else { return }
+        if runtime.execs.launched > 0 || hasProcesses {
             return runtime.diagnostics.warning("the container is left as it was created, for processes run in it")
         }
-        holding.isOutdated = true
         runtime.status.isWaiting = false
-        cancelLaunch(Failure("start", runtime.spec.tether.id, "the configuration is another"))
+        renew()
     }
+
+    /// What a container is created with: the rest of a configuration holds at once, or from its end on.
+    private static func creation(_ spec: ContainerSpec) -> ContainerSpec {
+        var (creation, tether) = (spec, TetherSettings())
+        tether.id = spec.tether.id
+        tether.usesInit = spec.tether.usesInit
+        tether.stdin = spec.tether.stdin
+        creation.tether = tether
+        creation.resources = ContainerResources()
+        return creation
+    }
+
+    /// Whether something is left of processes that clients have started.
+    private var hasProcesses: Bool { launch != nil && (try? runtime.groups.container.events())?.populated ?? false }
 
     /// The size of a terminal whose process is still to be started.
     func setConsoleSize(rows: UInt16, columns: UInt16) { holding.consoleSize = ConsoleSize(rows: rows, columns: columns) }

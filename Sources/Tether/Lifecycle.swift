@@ -70,8 +70,14 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// What else went wrong with a container that ran.
     var trouble: FailureReport?
 
-    /// Why a container that was begun has not run.
-    private var failure: Failure?
+    /// Why a start that was begun comes to nothing.
+    private enum Abort {
+        /// It begins anew, with the configuration as it is now.
+        case renewal
+        case failure(Failure)
+    }
+
+    private var abort: Abort?
 
     /// How far a stop has come.
     var stopping = Stopping()
@@ -114,6 +120,11 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Starts the process, once nothing is left of a run before.
     private func startContainer() {
         holdIfWanted()
+        if holding.isActive && !ContainerLaunch.canBeHeld(launched) { hold() } else { makeGroup() }
+    }
+
+    /// Makes the container's control group; the launch follows.
+    func makeGroup() {
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -158,12 +169,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         switch launch.step() {
         case .waiting:
             stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
-            if launch.isCreated && stage == .launching { hold() }
+            if holding.isActive && launch.isCreated && stage == .launching { hold() }
         case .failed(let error):
             self.launch = nil
-            if failure == nil { failure = Failure(error.operation, error.object, error.cause, exitCode: error.exitCode) }
+            if abort == nil { abort = .failure(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)) }
             // A client may have started processes in it while it waited; what only waits can run in the next one.
-            if !holding.isOutdated { runtime.execs.containerEnded() }
+            if case .failure? = abort { runtime.execs.containerEnded() }
             end()
         case .started(let container):
             self.launch = nil
@@ -173,11 +184,13 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func started(_ container: RunningContainer) {
         self.container = container
-        failure = nil
+        abort = nil
         stage = .running
         stopping.processIsAnother()
         startedAt = Clock.monotonic()
         session.begin(container.process)
+        // One that was said while the process was being started; the kernel does nothing where it is the same.
+        if let size = holding.consoleSize, session.wantsTerminal { try? container.process.resize(rows: size.rows, columns: size.columns) }
         let time = Timestamp(nanoseconds: session.startedAt)
         saveRecoveryState(.running, time, container.process.processID)
         runtime.status.pid = container.process.processID
@@ -288,9 +301,12 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Starts the container again, or ends with it.
     private func decide() {
         container = nil
-        if let failure {
-            self.failure = nil
-            return holding.isOutdated && !stopping.isAsked ? begin() : fail(failure)
+        if let abort {
+            self.abort = nil
+            switch abort {
+            case .renewal: return begin()
+            case .failure(let failure): return fail(failure)
+            }
         }
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
@@ -335,15 +351,30 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .held: cancelLaunch(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
         case .launching: cancelLaunch(Failure("start", spec.tether.id, cause))
         case .resting: if let lastRecord { over(.ended(lastRecord)) }
-        case .running, .ending, .over: break
+        case .ending:
+            guard case .renewal? = abort else { return }
+            abort = .failure(Failure("start", spec.tether.id, cause))
+            runtime.execs.containerEnded()
+        case .running, .over: break
         }
     }
 
     /// Ends a start that is under way; `failure` is what is told of it when nothing is left of it.
     func cancelLaunch(_ failure: Failure) {
-        if self.failure == nil { self.failure = failure }
+        guard launch != nil else { return fail(failure) }
+        abort(.failure(failure), failure.cause)
+    }
+
+    /// Begins anew with a start that is held.
+    func renew() {
+        if launch == nil { begin() } else { abort(.renewal, "the configuration is another") }
+    }
+
+    private func abort(_ why: Abort, _ cause: String) {
+        // What has failed is not begun anew, and what was to begin anew can be stopped.
+        if case .failure? = abort {} else { abort = why }
         stage = .launching
-        launch?.cancel(failure.cause)
+        launch?.cancel(cause)
         stepLaunch()
     }
 
@@ -351,6 +382,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .over
         self.outcome = outcome
         launch = nil
+        // What waits for a client, and has no container any more.
+        runtime.execs.containerEnded()
         runtime.vic?.containerOver()
         runtime.control.sessionsChanged()
         // Clients are told why there was no process.

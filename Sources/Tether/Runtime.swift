@@ -151,6 +151,7 @@ final class Runtime: EventHandler {
 
     /// The container is there, but for its process, which waits for a client.
     func containerCreated() {
+        clinux_release_free_memory()
         loadDrivers()
         vic?.containerCreated()
         control.sessionsChanged()

@@ -34,7 +34,7 @@ extension Lifecycle {
         let again = stopping.isAsked
         stopping.isAsked = true
         switch stage {
-        case .preparing, .held, .clearing, .launching: abandonStart()
+        case .preparing, .held, .clearing, .launching, .ending: abandonStart()
         case .resting:
             runtime.diagnostics.info("stop asked by \(reason): not starting again")
             abandonStart()
@@ -45,7 +45,7 @@ extension Lifecycle {
                 runtime.control.notify(.stopping)
             }
             signalStop(signal, timeout)
-        case .running, .ending, .over: break
+        case .running, .over: break
         }
     }
 

@@ -71,6 +71,9 @@ final class LiveVM {
     /// Takes the configuration away.
     func removeConfiguration() throws { try FileManager.default.removeItem(atPath: scratch.file("live.txt")) }
 
+    /// The diagnostics until now.
+    var console: String { (try? String(contentsOfFile: VM.kept(scratch) + "/console.log", encoding: .utf8)) ?? "" }
+
     /// Waits until the VM is off.
     func finish() throws -> VM { try VM.collect(program.finish(), scratch) }
 

@@ -122,15 +122,58 @@ import Testing
         try hostname(until: "first")
         try reload("second")
         try hostname(until: "second")
-        let sleeper = try vm.exec(["sleep", "900"])
+        // What holds at once makes no other container, nor does anything while a process runs in it: be it that a client has left it.
+        let left = try vm.shell("touch /dev/shm/here; sleep 900 </dev/null >/dev/null 2>&1 &")
+        #expect(left.result.exitCode == 0)
+        try vm.reconfigure { config in
+            var tether = config["tether"] as? [String: Any] ?? [:]
+            tether["stop"] = ["timeoutSeconds": 3]
+            config["tether"] = tether
+        }
+        try vm.client.reload()
         try reload("third")
         try hostname(until: "second")
-        #expect(try vm.client.list().first?.state == .waiting)
+        #expect(try vm.shell("ls /dev/shm").out == "here\n" && vm.client.list().first?.state == .waiting)
         try vm.client.release()
-        _ = sleeper
         let ended = try vm.finish()
         #expect(ended.code == 3 && ended.out == "from second, wanted by second\n", "\(ended.finished.errorText)")
         #expect(ended.console.contains("the container is left as it was created, for processes run in it"))
+    }
+
+    @Test("while a container is created anew: it can be released, and stopped; one that has no init of ours is not created before")
+    func renewed() throws {
+        let options = ["--qemu-arg", "-serial", "--qemu-arg", "null"]
+        let attach: [String: Any] = ["device": "/dev/ttyS3", "wait": true, "authentication": "none"]
+        /// A VM whose container takes seconds to be created from the second time on.
+        func boot() throws -> LiveVM {
+            let vm = try LiveVM(
+                ["sh", "-c", "echo first"], tether: ["id": "slow", "attach": attach], options: options, isChangeable: true, isHeld: true)
+            for _ in 0..<100 where (try? vm.shell("true").result.exitCode) != 0 { Thread.sleep(forTimeInterval: 0.1) }
+            try vm.reconfigure {
+                $0["hooks"] = ["createRuntime": [["path": "/run/rootfs/bin/busybox", "args": ["sleep", "4"]]]]
+                var process = $0["process"] as? [String: Any] ?? [:]
+                process["args"] = ["sh", "-c", "echo second; exit 6"]
+                $0["process"] = process
+            }
+            try vm.client.reload()
+            return vm
+        }
+        let released = try boot()
+        try released.client.release()
+        let first = try released.finish()
+        #expect(first.code == 6 && first.out == "second\n", "\(first.finished.errorText)")
+
+        let stopped = try boot()
+        try stopped.client.stop()
+        let second = try stopped.finish()
+        #expect(second.code == 125 && second.out.isEmpty && second.finished.errorText.contains("stopped"), "\(second.finished.errorText)")
+
+        let alone = try LiveVM(["sh", "-c", "echo $$"], tether: ["init": false, "attach": attach], options: options, isHeld: true)
+        for _ in 0..<100 where !alone.console.contains("waiting for a client to attach") { Thread.sleep(forTimeInterval: 0.1) }
+        expectRefusal(.notRunning, says: "the container does not run") { _ = try alone.shell("true") }
+        try alone.client.release()
+        let third = try alone.finish()
+        #expect(third.code == 0 && third.out == "1\n", "\(third.finished.errorText)")
     }
 
     @Test("SIGHUP to PID 1 reads it anew")

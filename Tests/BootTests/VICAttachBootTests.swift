@@ -245,6 +245,9 @@ final class VICClient {
         return first { if case .requestReply(id, let success) = $0 { success } else { nil } }
     }
 
+    /// Asks for something and for no answer.
+    func tell(_ id: ChannelID, _ name: String, _ data: [UInt8]) { client.connection.request(id, name: name, data: data) }
+
     /// A channel of type `session` with a command, which a VCH would not open.
     func execute(_ command: String) -> ChannelID? {
         guard let channel = client.connection.openChannel(type: "session", window: 2 << 20) else { return nil }

@@ -238,7 +238,7 @@ import VIC
     func stoppedWhileWaiting() throws {
         var config = VICVM.config("c1", ["sh", "-c", "echo never"]) { $0.runBlock = true }
         config.execs = [VICVM.session("e1", ["true"]), VICVM.session("e2", ["sleep", "1000"])]
-        let run = try VICVM.boot(options: ["--timeout", "20"], config)
+        let run = try VICVM.boot(options: ["--timeout", "40"], config)
         #expect(run.vm.code == 124 && run.vm.out.isEmpty, "\(run.vm.finished.errorText)")
         #expect(run.result("c1", "started") == "start c1: stopped while it waited for a client to attach")
         #expect(run.result("c1", "status") == "125" && run.result("c1", "detail.stoptime") != "0")

@@ -85,7 +85,7 @@ import VIC
             $0.stopSignal = "USR1"
         }
         config.hostKey = Array(made.stdout)
-        config.execs = [VICVM.session("early", ["sh", "-c", "touch /tmp/early; exit 3"])]
+        config.execs = [VICVM.session("early", ["sh", "-c", "touch /tmp/early; exit 3"]), exec("both", "echo both")]
         let vm = try Machine(config)
         var client = try VICClient(vm.line, patience: 120)
         let shell = try start(vm, client)
@@ -110,12 +110,16 @@ import VIC
         #expect(client.wait { client.isClosed(execution) } && client.output(execution) == "/tmp/early\n0\n")
         #expect(client.wait { vm.guestinfo.contains("early.status@non-persistent = \"3\"") }, "\(vm.guestinfo)")
         #expect(!vm.guestinfo.contains("c0ffee.started"))
-        #expect(client.wait { client.global("container-ids") == VICClient.wired("c0ffee") }, "what has ended is not in the list")
+        #expect(client.wait { client.global("container-ids") == VICClient.wired("c0ffee,both") }, "what has ended is not in the list")
         Thread.sleep(forTimeInterval: 5)
         let channel = try #require(client.open("c0ffee"))
         #expect(client.request(channel, "window-change", VICClient.size(80, 24)) == false)
         #expect(client.output(channel).isEmpty && !vm.guestinfo.contains("runblock = \"false\""))
-        #expect(client.request(channel, "unblock", Array("Unblock".utf8)) == true)
+        // One behind the other, while the container's own process is on its way.
+        let both = try #require(client.open("both"))
+        client.tell(channel, "unblock", Array("Unblock".utf8))
+        #expect(client.request(both, "unblock", Array("Unblock".utf8)) == true)
+        #expect(client.wait { client.isClosed(both) } && client.output(both) == "both\n", "\(client.output(both))")
         #expect(client.wait { client.output(channel) == "at-once\n" }, "\(client.output(channel))")
         #expect(vm.guestinfo.contains("c0ffee.runblock = \"false\""))
         client.send(channel, Self.prepareHangup + " && echo prepared\n")

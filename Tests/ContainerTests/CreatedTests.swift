@@ -13,7 +13,13 @@ extension ContainerSystemTests {
         ) throws -> ContainerLaunch {
             let launch = try ContainerLaunch.start(spec, root: root.path, placement: Placement(streams: streams), isHeld: true)
             while !launch.isCreated {
-                guard case .waiting = launch.step() else { throw LaunchError("create", "container", "it was not held") }
+                switch launch.step() {
+                case .waiting: break
+                case .failed(let error): throw error
+                case .started(let container):
+                    end(container)
+                    throw LaunchError("create", "container", "it was not held")
+                }
                 if !launch.isCreated { waitReadable(launch.descriptor, launch.deadline) }
             }
             return launch
@@ -26,13 +32,10 @@ extension ContainerSystemTests {
             throw LaunchError("end", "container", "it was started")
         }
 
-        @Test(arguments: [true, false]) func othersRunInItBeforeItsProcessDoes(_ usesInit: Bool) throws {
+        @Test func othersRunInItBeforeItsProcessDoes() throws {
             let root = try Root()
             let list = "for n in pid mnt ipc uts cgroup; do readlink /proc/self/ns/$n; done; hostname; ls /; echo end"
-            // Without our init its end would be that of all the others.
-            var spec = shell("touch /started; " + list + "; sleep 100")
-            spec.tether.usesInit = usesInit
-            let launch = try create(spec, in: root)
+            let launch = try create(shell("touch /started; " + list), in: root)
             #expect(launch.deadline.nanoseconds == .max)
             let command = "until [ -e /started ]; do sleep 0.01; done; " + list
             let early = try complete(try launch.execute(shellProcess("ls -d /started; echo $?"), placement: Placement()))
@@ -40,11 +43,12 @@ extension ContainerSystemTests {
             let long = try complete(try launch.execute(shellProcess(command), placement: Placement()))
 
             launch.release(size: nil)
-            #expect(!launch.isCreated)
-            #expect(throws: LaunchError.self) { _ = try launch.execute(shellProcess("true"), placement: Placement()) }
+            // Nobody finds it closed while its process is being started.
+            let between = try launch.execute(shellProcess("exit 7"), placement: Placement())
             let container = try complete(launch)
             defer { end(container) }
-            let output = read(container.process.stdout, until: { $0.hasSuffix("end\n") })
+            #expect(finish(try complete(between)).end.exitCode == 7)
+            let output = read(container.process.stdout)
             #expect(output.contains("\nbox\n") && finish(long).stdout == output)
         }
 
@@ -57,14 +61,13 @@ extension ContainerSystemTests {
             #expect(finish(try complete(launch).process).stdout == "ran\n")
         }
 
-        @Test(arguments: [true, false]) func theTerminalHasTheSizeSaidLast(_ usesInit: Bool) throws {
-            var spec = shell("until [ \"$(stty size)\" = '33 101' ]; do sleep 0.01; done; echo right")
-            spec.tether.usesInit = usesInit
-            let launch = try create(spec, in: Root(), .terminal(ConsoleSize(rows: 24, columns: 80)))
+        @Test func theTerminalHasTheSizeSaidLast() throws {
+            let root = try Root()
+            let launch = try create(shell("stty size"), in: root, .terminal(ConsoleSize(rows: 24, columns: 80)))
             launch.release(size: ConsoleSize(rows: 33, columns: 101))
             let container = try complete(launch)
             defer { end(container) }
-            #expect(read(container.process.terminal) == "right\r\n")
+            #expect(read(container.process.terminal) == "33 101\r\n")
         }
 
         @Test func hooksRunWhenItIsCreatedAndWhenItIsStarted() throws {
@@ -86,6 +89,15 @@ extension ContainerSystemTests {
             #expect(read(container.process.stdout) == "createRuntime\nstartContainer\n")
         }
 
+        @Test func withoutOurInitThereIsNothingToWaitWith() throws {
+            let root = try Root()
+            var spec = shell("echo ran")
+            spec.tether.usesInit = false
+            #expect(!ContainerLaunch.canBeHeld(spec) && ContainerLaunch.canBeHeld(shell("true")))
+            let launch = try ContainerLaunch.start(spec, root: root.path, placement: Placement(), isHeld: true)
+            #expect(finish(try complete(launch).process).stdout == "ran\n" && !launch.isCreated)
+        }
+
         @Test func aCommandThatCannotRunIsFoundWhenItIsReleased() throws {
             var spec = shell("")
             spec.process.args = ["/not/there"]
@@ -95,21 +107,20 @@ extension ContainerSystemTests {
             #expect(error.exitCode == 127 && error.object == "/not/there")
         }
 
-        @Test(arguments: [true, false]) func aCancelEndsItAndAllThatRunsInIt(_ usesInit: Bool) throws {
-            var spec = shell("true")
-            spec.tether.usesInit = usesInit
-            let launch = try create(spec, in: Root())
+        @Test func aCancelEndsItAndAllThatRunsInIt() throws {
+            let root = try Root()
+            let launch = try create(shell("true"), in: root)
             let beside = try complete(try launch.execute(shellProcess("sleep 100"), placement: Placement()))
             launch.cancel("nobody came")
+            #expect(throws: LaunchError.self) { _ = try launch.execute(shellProcess("true"), placement: Placement()) }
             let error = try failure(launch)
             #expect(error.cause == "nobody came")
             #expect(finish(beside).end.signal == SIGKILL)
         }
 
-        @Test(arguments: [true, false]) func itsEndWhileItWaitsIsNoticed(_ usesInit: Bool) throws {
-            var spec = shell("true")
-            spec.tether.usesInit = usesInit
-            let launch = try create(spec, in: Root())
+        @Test func itsEndWhileItWaitsIsNoticed() throws {
+            let root = try Root()
+            let launch = try create(shell("true"), in: root)
             kill(try #require(launch.processID), SIGKILL)
             // By what a caller watches, not by looking.
             var watched = pollfd(fd: launch.descriptor, events: Int16(POLLIN), revents: 0)
