@@ -223,7 +223,7 @@ import VSPC
                 usleep(300_000)
             }
             close(ends[0])
-            let deadline = Deadline.after(milliseconds: 10_000)
+            let deadline = Deadline.after(milliseconds: 60_000)
             while process.isRunning, !deadline.hasPassed { usleep(10_000) }
             #expect(!process.isRunning)
             kill(process.processIdentifier, SIGKILL)
@@ -339,6 +339,98 @@ import VSPC
             }
             try await group.waitForAll()
         }
+    }
+
+    /// So many descriptors may the process have: as many as it has.
+    private func exhaust(_ process: pid_t) throws -> rlim_t {
+        let used = Set(try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").compactMap { rlim_t($0) })
+        var limit = rlimit()
+        try attempt("prlimit") { prlimit(process, __rlimit_resource(RLIMIT_NOFILE.rawValue), nil, &limit) }
+        let before = limit.rlim_cur
+        limit.rlim_cur = (0...).first { !used.contains($0) } ?? 0
+        try attempt("prlimit") { prlimit(process, __rlimit_resource(RLIMIT_NOFILE.rawValue), &limit, nil) }
+        return before
+    }
+
+    @Test("a VM that moves while descriptors have run out goes on when there are some again, and its line was never lost")
+    func moveWithoutDescriptors() throws {
+        let directory = try directory()
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let socket = directory + "/serve.sock"
+        let serve = try Program(["serve", "--listen", "127.0.0.1:0", "--socket", socket])
+        let greeting = String(decoding: serve.errors.fileHandleForReading.availableData, as: UTF8.self)
+        let port = try #require(greeting.firstMatch(of: /port (\d+),/).flatMap { UInt16($0.1) }, "\(greeting)")
+        let source = try Host(port: port, uuid: "1")
+        try source.wait("the VM in the list") { (try? ConcentratorClient.list(path: socket))?.first?.contains("\"uuid\":\"1\"") == true }
+        let borrower = try Borrower(path: socket, "1")
+        source.say { $0.beginMove([7]) }
+        try run([source], [borrower], "the go-ahead") { !source.events.isEmpty && source.events.last != .proxyGranted(true) }
+        guard case .moveMayBegin(let identity)? = source.events.last else { throw EndpointError("move", "", "\(source.events)") }
+
+        let before = try exhaust(serve.process.processIdentifier)
+        let target = try Host(port: port, uuid: "1", identity: identity)
+        var said = ""
+        while !said.contains("VMs wait for a second: accept4: Too many open files") {
+            try target.step()
+            let more = serve.errors.fileHandleForReading.availableData
+            try #require(!more.isEmpty, "\(said)")
+            said += String(decoding: more, as: UTF8.self)
+        }
+        // Who is there already is served.
+        source.send([1, 2, 3])
+        try run([source, target], [borrower], "the VM's bytes by its old host") { borrower.data == [1, 2, 3] }
+        #expect(!target.events.contains(.movedAccepted))
+
+        var limit = rlimit(rlim_cur: before, rlim_max: before)
+        try attempt("prlimit") { prlimit(serve.process.processIdentifier, __rlimit_resource(RLIMIT_NOFILE.rawValue), &limit, nil) }
+        try run([source, target], [borrower], "the acceptance") { target.events.contains(.movedAccepted) }
+        target.say { $0.completeMove([7]) }
+        target.send([4])
+        borrower.send([5])
+        try run([target], [borrower], "both bytes by the new host") { borrower.data == [1, 2, 3, 4] && target.data == [5] }
+        #expect(!borrower.isClosed)
+    }
+
+    @Test("of several that begin on the same socket at the same moment one has it, also where one was left")
+    func socketRace() throws {
+        let directory = try directory()
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let path = directory + "/serve.sock"
+        for round in 0..<1000 {
+            // The socket of the round before is nobody's any more, and stays where it is.
+            if round % 2 == 0 { unlink(path) }
+            let (numbers, lock) = (UnsafeMutableBufferPointer<Int32>.allocate(capacity: 4), NSLock())
+            defer { numbers.deallocate() }
+            nonisolated(unsafe) let results = numbers
+            DispatchQueue.concurrentPerform(iterations: 4) { index in
+                let number = (try? Sockets.listen(path: path).take()) ?? -1
+                lock.withLock { results[index] = number }
+            }
+            let listeners = numbers.filter { $0 >= 0 }
+            for number in listeners.dropFirst() { close(number) }
+            try #require(listeners.count == 1, "round \(round)")
+            // Whoever has it is who is reached.
+            let client = try Sockets.connect(path: path)
+            let listener = FileDescriptor(owning: listeners[0])
+            let accepted = try #require(try Sockets.accept(listener))
+            close(accepted.descriptor)
+            _ = client.rawValue
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["serve.sock"])
+
+        // Who begins meanwhile is waited for: the socket that it left is not looked at before.
+        let other = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY)
+        try #require(flock(other.rawValue, LOCK_EX) == 0)
+        unlink(path)
+        let done = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            if let listener = try? Sockets.listen(path: path) { _ = listener.rawValue }
+            done.signal()
+        }
+        #expect(done.wait(timeout: .now() + 0.3) == .timedOut && !FileManager.default.fileExists(atPath: path))
+        flock(other.rawValue, LOCK_UN)
+        done.wait()
+        #expect(FileManager.default.fileExists(atPath: path))
     }
 
     @Test("serve goes on when nobody reads what it says")
