@@ -163,7 +163,7 @@ let testTargets: [Target] = [
             .product(name: "Logging", package: "swift-log"),
         ], swiftSettings: common),
     .testTarget(
-        name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux"],
+        name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux", "tetherctl"],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
@@ -184,18 +184,20 @@ let testTargets: [Target] = [
         swiftSettings: common),
 ]
 
-/// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus.
+/// libFuzzer harnesses, one a decoder that faces the outside; corpora in Fuzz/<name>/corpus. NettleOnce is linked into those whose time
+/// public-key cryptography would take.
 let fuzzTargets: [Target] = [
     ("FuzzGuestInfo", ["GuestInfo", "GuestInfoHost"]), ("FuzzContainerSpec", ["ContainerSpec"]),
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH", "Base64Coding"]),
-    ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
+    ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH", "NettleOnce"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzAttachClient", ["AttachClient", "SSH"]),
     ("FuzzVIC", ["VIC", "ContainerSpec"]),
+    ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
         swiftSettings: common + [.unsafeFlags(["-parse-as-library"])], linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
-}
+} + [.target(name: "NettleOnce", dependencies: ["CHogweed", "SSH"], path: "Fuzz/NettleOnce", swiftSettings: common)]
 
 let package = Package(
     name: "tether",

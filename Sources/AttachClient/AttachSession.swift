@@ -10,6 +10,9 @@ import SSH
 /// guest still keeps it; what it does not is told.
 public final class AttachSession {
     private static let window: UInt32 = 256 * 1024
+    /// So much has been written before the guest is told that there is room again, in bytes. It has the rest of the window until then, and
+    /// what it is told comes on the line, of which the guest's processor has to take each byte.
+    private static let grantedAtOnce = Int(window) / 4
 
     enum Phase { case opening, asked, attached }
 
@@ -281,7 +284,7 @@ public final class AttachSession {
             try stderr.flush()
         }
         // A reader that is slow makes the process slow, and nobody keeps what waits.
-        if toGrant > 0, !stdout.isFull, !stderr.isFull, let channel {
+        if toGrant >= Self.grantedAtOnce, !stdout.isFull, !stderr.isFull, let channel {
             connection.client.connection.grant(channel, bytes: toGrant)
             toGrant = 0
         }

@@ -22,6 +22,9 @@ final class ClientConnection: EventHandler {
     /// Whether more can be taken from the VM.
     var hasRoom: Bool { stream.pending < Self.limit }
 
+    /// Whether a little more can be taken where there is no room, to see what is behind it.
+    var hasReserve: Bool { stream.pending < concentrator.reserve }
+
     func update() {
         stream.update(reads: !isEnding && (line?.hasRoom ?? true), self)
     }

@@ -21,9 +21,13 @@ public final class Concentrator {
     private var clients: [ClientConnection] = []
     /// Those of them that move to another host.
     private var moving: [Line] = []
+    /// Connections whose borrower has no room.
+    private var waiting: [MachineConnection] = []
 
     /// More VMs than this are sent away.
     private let maximumLines: Int
+    /// The most that is held for a client which does not read, in bytes.
+    let reserve: Int
     private static let maximumClients = 1024
     /// How long a move may take. vMotion itself gives up sooner.
     private static let moveLimit: Int64 = 300 * 1_000_000_000
@@ -32,9 +36,13 @@ public final class Concentrator {
     ///   - host: nil for all addresses of this machine.
     ///   - port: 0 for one that the kernel chooses.
     ///   - socket: the path of the socket for clients.
-    public init(host: String?, port: UInt16, socket: String, maximumLines: Int = 16_384, log: Logger) throws(EndpointError) {
+    ///   - reserve: the most that is held for a client which does not read, in bytes. It is used up slowly, 256 KiB are at once.
+    public init(
+        host: String?, port: UInt16, socket: String, maximumLines: Int = 16_384, reserve: Int = 2 << 20, log: Logger
+    ) throws(EndpointError) {
         self.log = log
         self.maximumLines = maximumLines
+        self.reserve = reserve
         Concentrator.raiseDescriptorLimit()
         do throws(SyscallError) {
             loop = try EventLoop()
@@ -71,7 +79,8 @@ public final class Concentrator {
         do throws(SyscallError) {
             while !stopper.isStopped {
                 let moves = moving.compactMap { $0.move?.deadline }.min()
-                let deadlines = [moves, machineListener.retry, clientListener.retry].compactMap { $0 }
+                let looks = waiting.compactMap { $0.nextLook }.min()
+                let deadlines = [moves, looks, machineListener.retry, clientListener.retry].compactMap { $0 }
                 try loop.turn(until: deadlines.min())
                 expire(Clock.monotonic())
             }
@@ -81,6 +90,8 @@ public final class Concentrator {
     private func expire(_ now: Int64) {
         machineListener.resume(now)
         clientListener.resume(now)
+        for connection in waiting { connection.lookAhead(now) }
+        waiting.removeAll { $0.nextLook == nil || $0.stream.isClosed }
         for line in moving {
             guard let move = line.move, now >= move.deadline else { continue }
             log.warning("\(line.title): the move to another host was not completed")
@@ -110,6 +121,11 @@ public final class Concentrator {
         let client = ClientConnection(Stream(descriptor, loop), self)
         clients.append(client)
         if clients.count > Self.maximumClients { client.refuse("\(Self.maximumClients) clients are here already") }
+    }
+
+    /// The connection's borrower has no room: it is looked at again and again from now on, until that has changed.
+    func looksAhead(_ connection: MachineConnection) {
+        if !waiting.contains(where: { $0 === connection }) { waiting.append(connection) }
     }
 
     func forget(_ client: ClientConnection) { clients.removeAll { $0 === client } }

@@ -15,13 +15,16 @@ public enum Sockets {
     }
 
     /// Waits for connections on a unix socket that only its owner can open. A socket that another program has left at `path` is
-    /// replaced; one on which somebody still listens is not, and nor is a file of another kind.
+    /// replaced; one on which somebody still listens is not, and nor is a file of another kind. Of several that do this at the same
+    /// moment one gets it, and the others fail with EADDRINUSE.
     public static func listen(path: String) throws(SyscallError) -> FileDescriptor {
         try withAddress("listen on", path) { address, size throws(SyscallError) in
             let descriptor = try make(AF_UNIX)
             // Linux gives the file the socket's own mode, so there is no moment in which others could come in. The umask would do
             // as well, but it is the whole process's: two threads that set it and put it back can leave it set.
             try attempt("fchmod", path) { fchmod(descriptor.rawValue, 0o600) }
+            // What is not listened on yet looks like something that was left, and what was left, two may find.
+            let lock = try lockDirectory(of: path)
             do throws(SyscallError) {
                 try attempt("bind", path) { bind(descriptor.rawValue, address, size) }
             } catch {
@@ -34,7 +37,27 @@ public enum Sockets {
                 try attempt("bind", path) { bind(descriptor.rawValue, address, size) }
             }
             try attempt("listen", path) { Glibc.listen(descriptor.rawValue, 128) }
+            _ = consume lock
             return descriptor
+        }
+    }
+
+    /// How long another program may hold the lock, in milliseconds: far longer than ours do.
+    private static let lockPatience: Int64 = 5_000
+
+    /// Locks the directory of a file, until the descriptor closes. A file of its own for the lock would be left behind, or bring the same
+    /// question again: who removes it.
+    private static func lockDirectory(of path: String) throws(SyscallError) -> FileDescriptor {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let descriptor = try FileDescriptor.open(directory, O_RDONLY | O_DIRECTORY)
+        let deadline = Deadline.after(milliseconds: lockPatience)
+        while true {
+            do throws(SyscallError) {
+                try attempt("flock", directory) { flock(descriptor.rawValue, LOCK_EX | LOCK_NB) }
+                return descriptor
+            } catch { if error.errno != .wouldBlock || deadline.hasPassed { throw error } }
+            usleep(1_000)
         }
     }
 

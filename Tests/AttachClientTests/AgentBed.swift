@@ -25,7 +25,7 @@ final class AgentBed {
         agent.standardOutput = FileHandle.nullDevice
         agent.standardError = FileHandle.nullDevice
         try agent.run()
-        let deadline = Deadline.after(milliseconds: 10_000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while !FileManager.default.fileExists(atPath: socket) {
             try #require(!deadline.hasPassed, "ssh-agent makes no socket")
             usleep(10_000)

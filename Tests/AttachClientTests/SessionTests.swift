@@ -164,18 +164,20 @@ import Testing
 
     @Test("signals are passed on, or end an attempt to connect")
     func signals() throws {
-        let guest = try ModelGuest(.init(exitCode: nil))
-        let pipe = try Pipe().take()
+        let guest = try ModelGuest(.init(stdout: [1], exitCode: nil))
+        let (pipe, output) = (try Pipe().take(), try Pipe().take())
         let thread = Thread {
-            while !guest.with({ $0.requests.contains { $0.name == "attach@tether" } }) { usleep(1000) }
-            usleep(50_000)
+            // Before there is a process to pass them on to they would end the attempt.
+            var byte: UInt8 = 0
+            while read(output.read, &byte, 1) < 0, errno == EINTR {}
             _ = write(pipe.write, [UInt8(SIGINT), UInt8(SIGUSR1)], 2)
             while guest.with({ $0.requests.filter { $0.name == "signal" }.count }) < 2 { usleep(1000) }
             guest.with { $0.exitCode = 1 }
         }
         thread.start()
-        let run = try ClientRun(try guest.target(), primary) { $0.signals = pipe.read }
+        let run = try ClientRun(try guest.target(), primary) { ($0.signals, $0.stdout) = (pipe.read, output.write) }
         #expect(run.outcome == .exited(1))
+        for number in [output.read, output.write] { close(number) }
         let names = guest.with { $0.requests.filter { $0.name == "signal" }.map { SessionRequest(name: $0.name, data: $0.data) } }
         #expect(names == [.signal(name: "INT"), .signal(name: "USR1")])
 
@@ -193,17 +195,24 @@ import Testing
     func unreadOutput() throws {
         let guest = try ModelGuest(.init(stdout: noise(200_000, seed: 1)))
         let (output, signals) = (try Pipe().take(), try Pipe().take())
+        let done = DispatchSemaphore(value: 0)
+        // One that comes before the session has ended is passed on to the process, which does not mind.
         let thread = Thread {
-            usleep(500_000)
-            var byte = UInt8(SIGTERM)
-            _ = write(signals.write, &byte, 1)
+            while done.wait(timeout: .now() + 0.5) == .timedOut {
+                var byte = UInt8(SIGTERM)
+                _ = write(signals.write, &byte, 1)
+            }
+            done.signal()
         }
         thread.start()
         let run = try ClientRun(try guest.target(), primary) {
             $0.stdout = output.write
             $0.signals = signals.read
         }
+        done.signal()
         #expect(run.error == .interrupted(SIGTERM))
+        // The thread has seen it: only now nobody writes any more.
+        while !thread.isFinished { usleep(1000) }
         for number in [output.read, output.write, signals.read, signals.write] { close(number) }
     }
 
@@ -212,7 +221,7 @@ import Testing
         let guest = try ModelGuest(.init(exitCode: nil))
         for isError in [false, true] {
             var ends: [Int32] = [-1, -1]
-            try attempt("socketpair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) }
+            try attempt("socketpair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) }
             close(ends[1])
             let run = try ClientRun(try guest.target(), primary) { if isError { $0.stderr = ends[0] } else { $0.stdout = ends[0] } }
             #expect(run.outcome == .outputClosed)
@@ -229,12 +238,12 @@ import Testing
     @Test("after an end of input at a terminal more can follow, for the process that is started next")
     func inputAnew() throws {
         let guest = try ModelGuest(.init(exitCode: nil))
-        let master = posix_openpt(O_RDWR | O_NOCTTY)
+        let master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
         try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY)
+        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
         let thread = Thread {
             func wait(_ condition: (ModelGuest.Session) -> Bool) {
-                let deadline = Deadline.after(milliseconds: 10_000)
+                let deadline = Deadline.after(milliseconds: 60_000)
                 while !guest.with({ condition($0) }), !deadline.hasPassed { usleep(1000) }
             }
             _ = write(master, "one\n\u{4}", 5)
@@ -259,9 +268,9 @@ import Testing
     @Test("a terminal: raw, with its size, left by the detach keys, and as before afterwards")
     func terminal() throws {
         let guest = try ModelGuest(.init(stdout: Array("$ ".utf8), exitCode: nil, hasTerminal: true))
-        let master = posix_openpt(O_RDWR | O_NOCTTY)
+        let master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
         try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY)
+        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
         var size = winsize(ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0)
         try #require(ioctl(master, UInt(TIOCSWINSZ), &size) == 0)
         var before = termios()
@@ -287,7 +296,7 @@ import Testing
         var after = termios()
         tcgetattr(slave, &after)
         #expect(after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag && after.c_oflag == before.c_oflag)
-        let deadline = Deadline.after(milliseconds: 5000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while guest.with({ $0.input.count }) < 4, !deadline.hasPassed { usleep(1000) }
         #expect(guest.with { $0.input } == [97, 3, 16, 98], "Ctrl-C and a lone Ctrl-P are the process's")
         close(master)

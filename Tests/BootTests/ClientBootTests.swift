@@ -1,4 +1,6 @@
 import CLinux
+import Control
+import ControlClient
 import Foundation
 import LineEndpoint
 import Testing
@@ -185,6 +187,44 @@ import VSPC
         #expect(finished.status == 5)
         #expect(finished.stdout == input, "\(finished.stdout.count) of \(input.count) bytes")
         #expect(finished.errorText == "first\nlast\n")
+    }
+
+    @Test("run -i whose input somebody else ended before all of it was sent says so, and ends with 125 whatever the container did")
+    func lostInput() throws {
+        let scratch = try Scratch()
+        // Somebody else: who speaks the control protocol, on a fourth serial port.
+        let control = scratch.file("control.sock")
+        let script = "trap : USR1; echo ready; sleep 250 & wait; kill $!; cat >/dev/null; exit 0"
+        let config = configuration(["sh", "-c", script]) { config, _ in
+            config["tether"] = ["control": ["device": "/dev/ttyS3"]]
+        }
+        let file = try scratch.write("config.json", JSONSerialization.data(withJSONObject: config))
+        let port = [
+            "-chardev", "socket,id=control,path=\(control),server=on,wait=off", "-device", "isa-serial,chardev=control,iobase=0x2e8,irq=5",
+        ]
+        let program = Process()
+        let (output, errors) = (Foundation.Pipe(), Foundation.Pipe())
+        let input = try scratch.write("input", Data(count: 1 << 20))
+        let command = try arguments(["-i", "--config", file] + port.flatMap { ["--qemu-arg", $0] })
+        program.executableURL = URL(fileURLWithPath: command[0])
+        program.arguments = Array(command.dropFirst())
+        (program.standardInput, program.standardOutput, program.standardError) = (FileHandle(forReadingAtPath: input), output, errors)
+        try program.run()
+        defer { if program.isRunning { program.terminate() } }
+        #expect(String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) == "ready\n")
+        let client = try ControlClient(serialSocket: control, timeout: 60)
+        let attached = try client.attach(AttachRequest(wantsStdin: true))
+        // The process reads nothing: no more is taken, and the client has some that waits. The end has its place behind what was taken.
+        Thread.sleep(forTimeInterval: 3)
+        try attached.closeStdin()
+        try client.ping()
+        try attached.signal(UInt8(SIGUSR1))
+        let said = String(decoding: errors.fileHandleForReading.availableData, as: UTF8.self)
+        #expect(said.contains(" was ended before ") && said.contains(" bytes or more of it were sent"), "\(said)")
+        program.waitUntilExit()
+        let rest = String(decoding: errors.fileHandleForReading.availableData, as: UTF8.self)
+        #expect(program.terminationStatus == 125, "\(program.terminationStatus)")
+        #expect(rest.contains("not all input may have reached it"), "\(rest)")
     }
 
     @Test("attach, exec, ps, signal, stats and stop over the VM's line, and OpenSSH through proxy")

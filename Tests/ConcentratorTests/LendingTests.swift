@@ -167,7 +167,7 @@ import VSPC
         long.send([UInt8](repeating: 65, count: 5000)[...])
         try long.flush()
         var answer: [UInt8] = []
-        let deadline = Deadline.after(milliseconds: 5000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while !deadline.hasPassed {
             let reading = try long.read()
             if case .bytes(let bytes) = reading { answer += bytes }

@@ -7,8 +7,8 @@ import VSPC
 @Suite("Concentrator: moves", .serialized) struct MoveTests {
     private let sequence: [UInt8] = [0, 1, 255, 3]
 
-    private func start() throws -> (server: Server, host: Host, borrower: Borrower) {
-        let server = try Server()
+    private func start(reserve: Int = 2 << 20) throws -> (server: Server, host: Host, borrower: Borrower) {
+        let server = try Server(reserve: reserve)
         let host = try Host(server, uuid: "1")
         try server.wait("the VM") { lines in
             try? host.step()
@@ -80,6 +80,45 @@ import VSPC
         expectSame(borrower.data, down + [1, 2, 3])
         borrower.send([9])
         try run([target], [borrower], "the byte") { target.data == [9] }
+    }
+
+    @Test("a move is announced behind more than a client that does not read has room for: it is answered in time, and all of it arrives")
+    func announcedBehindData() throws {
+        let (server, source, borrower) = try start()
+        let down = noise(1 << 20, seed: 5)
+        source.send(down)
+        source.say { $0.beginMove(sequence) }
+        // A host waits for five seconds. Nobody has taken a byte.
+        try run([source], [], "the go-ahead") { self.identity(source) != nil }
+        let identity = try #require(self.identity(source))
+        let target = try Host(server, uuid: "1", identity: identity)
+        try run([source, target], [], "the peer's acceptance") { target.events.contains(.movedAccepted) }
+        target.say { $0.completeMove(sequence) }
+        target.send([1, 2, 3])
+        try run([source, target], [borrower], "all of it") { borrower.data.count >= down.count + 3 }
+        expectSame(borrower.data, down + [1, 2, 3])
+    }
+
+    @Test("what is held for a client that does not read has an end")
+    func reserve() throws {
+        let (server, source, borrower) = try start(reserve: 400 << 10)
+        let down = noise(8 << 20, seed: 6)
+        source.send(down)
+        func received() throws -> Int { try #require(try server.list().first?["received"] as? Int) }
+        var (before, quiet) = (0, 0)
+        let deadline = Deadline.after(milliseconds: 60_000)
+        // Until it takes nothing any more for as long as ten looks need.
+        while quiet < 10 {
+            try #require(!deadline.hasPassed, "\(before) bytes, and still more")
+            for _ in 0..<10 { try source.step(milliseconds: 10) }
+            let now = try received()
+            quiet = now == before ? quiet + 1 : 0
+            before = now
+        }
+        // Beside what is held, the client's own socket has some.
+        #expect(before >= 400 << 10 && before < 1 << 20, "\(before) bytes were taken for a client that takes none")
+        try run([source], [borrower], "all of it") { borrower.data.count >= down.count }
+        expectSame(borrower.data, down)
     }
 
     @Test("an aborted move leaves the line where it was, and what waited is delivered")

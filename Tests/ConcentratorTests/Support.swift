@@ -16,13 +16,14 @@ final class Server: @unchecked Sendable {
     private let thread: Thread
     private let ended = DispatchSemaphore(value: 0)
 
-    init(maximumLines: Int = 1000) throws {
+    init(maximumLines: Int = 1000, reserve: Int = 2 << 20) throws {
         var template = Array("/tmp/tether-serve-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
         directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         socket = directory + "/serve.sock"
         let log = Logger(label: "serve") { _ in SwiftLogNoOpLogHandler() }
-        let concentrator = try Concentrator(host: "127.0.0.1", port: 0, socket: socket, maximumLines: maximumLines, log: log)
+        let concentrator = try Concentrator(
+            host: "127.0.0.1", port: 0, socket: socket, maximumLines: maximumLines, reserve: reserve, log: log)
         port = concentrator.port
         let pipe = try Pipe().take()
         stop = FileDescriptor(owning: pipe.write)
@@ -50,7 +51,7 @@ final class Server: @unchecked Sendable {
 
     /// Waits until the list is as it should be.
     func wait(_ what: String, until isSo: ([[String: Any]]) -> Bool) throws {
-        let deadline = Deadline.after(milliseconds: 10_000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while true {
             let lines = try list()
             if isSo(lines) { return }
@@ -62,8 +63,8 @@ final class Server: @unchecked Sendable {
 
 /// The host of a VM with one serial port, as a model.
 final class Host {
-    /// Lives as long as its clients.
-    private let server: Server
+    /// Lives as long as its clients. Nil for one that is another process.
+    private let server: Server?
     private let descriptor: FileDescriptor
     private var session: MachineSession
     private var output = ByteQueue()
@@ -71,9 +72,18 @@ final class Host {
     private(set) var events: [MachineSession.Event] = []
     private(set) var isClosed = false
 
-    init(_ server: Server, uuid: String = "564d0001", name: String = "web", uri: String = "tether", identity: [UInt8]? = nil) throws {
+    convenience init(
+        _ server: Server, uuid: String = "564d0001", name: String = "web", uri: String = "tether", identity: [UInt8]? = nil
+    ) throws {
+        try self.init(port: server.port, server, uuid: uuid, name: name, uri: uri, identity: identity)
+    }
+
+    init(
+        port: UInt16, _ server: Server? = nil, uuid: String = "564d0001", name: String = "web", uri: String = "tether",
+        identity: [UInt8]? = nil
+    ) throws {
         self.server = server
-        descriptor = try Sockets.connect(host: "127.0.0.1", port: server.port)
+        descriptor = try Sockets.connect(host: "127.0.0.1", port: port)
         session = MachineSession(uuid: uuid, name: name, uri: uri, identity: identity)
     }
 
@@ -117,7 +127,7 @@ final class Host {
     }
 
     func wait(_ what: String, until isSo: () -> Bool) throws {
-        let deadline = Deadline.after(milliseconds: 20_000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while !isSo() {
             try #require(!deadline.hasPassed, "\(what): \(events), \(data.count) bytes")
             try step()
@@ -128,13 +138,19 @@ final class Host {
 /// Who borrows a line.
 final class Borrower {
     let line: LineConnection
-    private let server: Server
+    /// Nil for one that is another process.
+    let server: Server?
     private(set) var data: [UInt8] = []
     private(set) var isClosed = false
 
     init(_ server: Server, _ machine: String) throws {
         self.server = server
         line = try LineConnection(to: .concentrator(path: server.socket, machine: machine))
+    }
+
+    init(path: String, _ machine: String) throws {
+        server = nil
+        line = try LineConnection(to: .concentrator(path: path, machine: machine))
     }
 
     func send(_ bytes: [UInt8]) { line.send(bytes[...]) }
@@ -154,7 +170,7 @@ final class Borrower {
 
 /// Lets all of them go on until `isSo`.
 func run(_ hosts: [Host], _ borrowers: [Borrower], _ what: String, until isSo: () -> Bool) throws {
-    let deadline = Deadline.after(milliseconds: 30_000)
+    let deadline = Deadline.after(milliseconds: 60_000)
     while !isSo() {
         try #require(!deadline.hasPassed, "\(what)")
         for host in hosts { try host.step(milliseconds: 1) }

@@ -83,8 +83,8 @@ import Testing
         let session = try server.start(["sh", "-c", "sleep 0.3; seq 1 200000"], isLogged: true)
         let reader = try TestClient(server)
         let sleeper = try TestClient(server)
-        reader.send(.attach(tag: 1, AttachRequest()))
-        sleeper.send(.attach(tag: 2, AttachRequest(stdoutWindow: 1000)))
+        reader.send(.attach(tag: 1, AttachRequest(stdout: .oldest)))
+        sleeper.send(.attach(tag: 2, AttachRequest(stdout: .oldest, stdoutWindow: 1000)))
         sleeper.grants = false
         #expect(try reader.wait([sleeper]) { reader.result(1) != nil })
         let expected = (1...200_000).map { "\($0)\n" }.joined()
@@ -104,7 +104,7 @@ import Testing
         _ = try server.start(["sh", "-c", "sleep 0.3; seq 1 50000; sleep 100"])
         let client = try TestClient(server)
         client.grants = false
-        client.send(.attach(tag: 1, AttachRequest(stdoutWindow: 10)))
+        client.send(.attach(tag: 1, AttachRequest(stdout: .oldest, stdoutWindow: 10)))
         #expect(try !client.wait(seconds: 1) { client.text(1).utf8.count > 10 })
         client.grants = true
         client.send(.window(tag: 1, .stdout, bytes: 65_536))
@@ -220,7 +220,7 @@ import Testing
         let server = try TestServer()
         _ = try server.start(["sh", "-c", "sleep 0.2; seq 1 20000"], terminal: true)
         let client = try TestClient(server)
-        client.send(.attach(tag: 1, AttachRequest()))
+        client.send(.attach(tag: 1, AttachRequest(stdout: .oldest)))
         #expect(try client.wait { client.result(1) != nil })
         #expect(client.text(1) == (1...20_000).map { "\($0)\r\n" }.joined())
     }
