@@ -68,6 +68,15 @@ public enum Files {
         return names
     }
 
+    /// What the symbolic link `path` leads to, as it is written in it; nil where it is none.
+    public static func linkTarget(_ path: String) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            bytes.baseAddress.map { readlink(path, $0.assumingMemoryBound(to: CChar.self), bytes.count) } ?? 0
+        }
+        return count <= 0 ? nil : String(decoding: buffer.prefix(count), as: UTF8.self)
+    }
+
     /// Whether `path` exists (access(2)).
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }

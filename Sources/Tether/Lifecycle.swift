@@ -92,7 +92,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Begins with a start: the first, or a further one.
     func begin() {
         stage = .preparing
-        launched = spec
+        launched = runtime.networks.completed(spec)
         runtime.status.enter(.launching)
         let bounding = launched.process.capabilities.bounding
         guard let profile = launched.seccomp else {
@@ -309,7 +309,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.enter(.launching)
     }
 
-    private func fail(_ failure: Failure) {
+    /// Ends a start that cannot go on.
+    func fail(_ failure: Failure) {
         // A stop while the container was being started again ends it as its last run did.
         if stopping.isAsked, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
     }
