@@ -11,7 +11,7 @@ func handOn() -> Never {
     guard let message = LeaseMessage.encode(String(cString: event), environment) else {
         leave(1, "the lease has more than \(LeaseMessage.limit) bytes")
     }
-    let socket = Int32(CLINUX_DHCP_SOCKET.rawValue)
+    let socket = Int32(CLINUX_DHCP_SOCKET)
     // The socket has room for many messages; where PID 1 takes none, the client shall not wait for it.
     let sent = message.withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
     if sent != message.count { leave(1, "send to PID 1: " + String(cString: strerror(clinux_errno()))) }
