@@ -34,8 +34,10 @@ public struct NetworkState: Sendable {
         /// The addresses that it has of the configuration or by DHCP.
         public var addresses: [IPPrefix] { present.addresses }
 
-        /// The way out.
-        public var gateway: IPAddress? { present.routes.first { $0.destination == nil }?.gateway }
+        /// The way out; also the one that a DHCP server names and the configuration does not want a route to.
+        public var gateway: IPAddress? {
+            (present.routes.first { $0.destination == nil } ?? lease?.routes.first { $0.destination == nil })?.gateway
+        }
     }
 
     public private(set) var interfaces: [Interface]
@@ -70,7 +72,7 @@ public struct NetworkState: Sendable {
         wanted.routes = settings.routes.map { Route(to: $0.destination, via: $0.gateway, metric: $0.metric, origin: .configuration) }
         guard let lease = interface.lease else { return wanted }
         if !wanted.addresses.contains(lease.address) { wanted.addresses.append(lease.address) }
-        for var route in lease.routes {
+        for var route in settings.takesDHCPRoutes ? lease.routes : [] {
             // Behind those of the configuration, and those of two adapters apart: the kernel has one route for each metric.
             route.metric = NetworkState.leaseMetric + UInt32(clamping: position)
             if let gateway = route.gateway {

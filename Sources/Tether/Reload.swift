@@ -42,7 +42,6 @@ extension Runtime {
             if differs { diagnostics.warning("\(property): what is new holds from the VM's next boot on") }
         }
         keep(new.tether.rootfs != old.tether.rootfs, "tether.rootfs")
-        keep(new.tether.network != old.tether.network, "tether.network")
         keep(new.tether.control != old.tether.control, "tether.control")
         // A container that has been started waits no more, whatever is said.
         if let waits = old.tether.attach?.waits { new.tether.attach?.waits = waits }
@@ -54,7 +53,6 @@ extension Runtime {
         // The kernel takes further programs, but only to forbid more.
         keep(new.resources.devices != old.resources.devices, "linux.resources.devices")
         new.tether.rootfs = old.tether.rootfs
-        new.tether.network = old.tether.network
         new.tether.control = old.tether.control
         new.tether.attach = old.tether.attach
         new.tether.network = old.tether.network
