@@ -88,7 +88,11 @@ public struct NetworkState: Sendable {
     /// What became of it.
     public mutating func take(_ report: InterfaceReport, of wanted: WantedInterface) {
         guard let position = interfaces.firstIndex(where: { $0.settings.id == report.id }) else { return }
-        if report.link?.index != interfaces[position].link?.index { interfaces[position].present = InterfaceParts() }
+        if report.link?.index != interfaces[position].link?.index {
+            // Another adapter: what was set on the one before is gone with it, and its lease is not this one's.
+            interfaces[position].present = InterfaceParts()
+            dropLease(position)
+        }
         interfaces[position].link = report.link
         interfaces[position].failure = nil
         switch report.outcome {

@@ -15,6 +15,7 @@ final class DHCPClient: EventHandler {
     private let take: (LeaseEvent) -> Void
     private var socket: FileDescriptor?
     private var watch: EventLoop.Watch?
+    private var isClosing = false
     /// What a client that is started again asks for.
     private final class Wish { var address: String? }
     private let wish: Wish
@@ -90,6 +91,7 @@ final class DHCPClient: EventHandler {
             guard let message = read else { return }
             // Neither the client nor its script is left.
             if message.isEmpty { return stopListening() }
+            if isClosing { continue }
             do throws(NetworkError) {
                 let event = try LeaseMessage.decode(message)
                 if case .lease(let lease) = event { wish.address = lease.address.address.text }
@@ -100,10 +102,10 @@ final class DHCPClient: EventHandler {
         }
     }
 
-    /// Ends it: it gives its lease back.
+    /// Ends it: it gives its lease back. What it says of that is no news, but its script shall find somebody to say it to.
     func close() {
+        isClosing = true
         helper.terminate()
-        stopListening()
     }
 
     private func stopListening() {
