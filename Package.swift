@@ -157,7 +157,9 @@ let testTargets: [Target] = [
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
         name: "VirtualMachineTests",
-        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        dependencies: [
+            "VirtualMachine", "ContainerSpec", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux",
+        ],
         swiftSettings: common),
     .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
     .testTarget(

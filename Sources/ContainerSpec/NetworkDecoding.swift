@@ -204,7 +204,7 @@ extension InterfaceSettings {
             [
                 "match", "set-name", "renderer", "dhcp4", "dhcp4-overrides", "addresses", "gateway4", "gateway6", "routes", "nameservers",
                 "mtu", "optional",
-            ] + others.map(\.name) + offloads)
+            ] + others.map { $0.name } + offloads)
     }
 }
 
