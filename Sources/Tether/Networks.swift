@@ -177,7 +177,7 @@ final class Networks: EventHandler {
     private func settled(_ now: Int64) {
         for interface in state.interfaces { tell(interface) }
         updateClients()
-        if let text = state.resolverFile { resolver.write(text) }
+        if runtime.vic == nil, let text = state.resolverFile { resolver.write(text) }
         publish()
         checkWait(now)
     }
@@ -195,7 +195,10 @@ final class Networks: EventHandler {
 
     private static func list(_ texts: [String]) -> String { texts.joined(separator: ", ") }
 
+    /// Tells whoever configured the VM. What is said of its end is the last word.
     private func publish() {
+        if runtime.lifecycle.outcome != nil { return }
+        runtime.vic?.networks?.update(state)
         let network = state.interfaces.compactMap { interface -> Status.Network? in
             guard interface.link != nil else { return nil }
             return Status.Network(
@@ -204,7 +207,7 @@ final class Networks: EventHandler {
         }
         if network == runtime.status.network { return }
         runtime.status.network = network
-        if runtime.lifecycle.outcome == nil { runtime.status.publish() }
+        runtime.status.publish()
     }
 
     // MARK: DHCP clients

@@ -19,7 +19,7 @@ final class ResolverFile {
         if written == text { return }
         do throws(SyscallError) {
             try prepare()
-            try ResolverFile.write(text, to: ResolverFile.path)
+            try Files.overwrite(ResolverFile.path, with: Array(text.utf8))
             written = text
         } catch {
             diagnostics.warning(error.description)
@@ -35,16 +35,6 @@ final class ResolverFile {
             CLinux.mount("tmpfs", ResolverFile.directory, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=256k")
         }
         hasDirectory = true
-    }
-
-    /// Writes over the file that is there, since the container has a mount of just this one: in one call, and then to its new length, so
-    /// that no reader finds it empty.
-    static func write(_ text: String, to path: String) throws(SyscallError) {
-        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT, mode: 0o644)
-        let bytes = Array(text.utf8)
-        let count = try attempt("write", path) { bytes.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) } }
-        if count != bytes.count { throw SyscallError("write", path, .ioError) }
-        try attempt("ftruncate", path) { ftruncate(file.rawValue, off_t(bytes.count)) }
     }
 
     /// The mount of the file over the image's; nil where the configuration has something there, or the image no place for it.

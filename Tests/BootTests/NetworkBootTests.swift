@@ -20,9 +20,11 @@ import Testing
 
     @Test("DHCP: an address, a route, a name server; a client that dies is started again")
     func dhcp() throws {
-        // In the VM's PID namespace the client can be seen.
-        let live = try LiveVM(["sleep", "1000"], tether: network(["eth0": ["dhcp4": true]]), options: Self.user) { config, _ in
+        // In the VM's PID namespace the client can be seen, and killed.
+        let capabilities = ["CAP_KILL", "CAP_NET_RAW"]
+        let live = try LiveVM(["sleep", "1000"], tether: network(["eth0": ["dhcp4": true]]), options: Self.user) { config, process in
             config["linux"] = ["namespaces": [["type": "mount"]]]
+            process["capabilities"] = ["bounding": capabilities, "effective": capabilities, "permitted": capabilities]
         }
         let seen = try live.shell(
             "ip addr show eth0; ip addr show lo; ip route; cat /etc/resolv.conf; grep resolv /proc/mounts; ping -c 1 -W 5 10.0.2.2; ping -c 1 127.0.0.1")
@@ -68,7 +70,7 @@ import Testing
             "nameservers": ["addresses": ["192.168.77.53", "2001:db8:77::53"], "search": ["a.example", "b.example"]],
         ]
         let script = """
-            ip addr show lan0; ip route; ip -6 route; cat /etc/resolv.conf; nc -l -s 2001:db8:77::5 -p 99 & sleep 1; kill $! && echo bound
+            ip addr show lan0; ip route; ip -6 route; cat /etc/resolv.conf; nc -l -s 2001:db8:77::5 -p 9999 & sleep 1; kill $! && echo bound
             echo mine >/etc/resolv.conf && cat /etc/resolv.conf
             """
         let config = configuration(["sh", "-c", script]) { config, _ in
