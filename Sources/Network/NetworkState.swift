@@ -70,13 +70,17 @@ public struct NetworkState: Sendable {
         wanted.present = interface.present
         wanted.addresses = settings.addresses
         wanted.routes = settings.routes.map { Route(to: $0.destination, via: $0.gateway, metric: $0.metric, origin: .configuration) }
-        guard let lease = interface.lease else { return wanted }
+        guard let lease = interface.lease else {
+            // What DHCP will give may be what a gateway is reached by.
+            if settings.usesDHCP { wanted.routes = wanted.routes.filter { wanted.reaches($0) } }
+            return wanted
+        }
         if !wanted.addresses.contains(lease.address) { wanted.addresses.append(lease.address) }
         for var route in settings.takesDHCPRoutes ? lease.routes : [] {
             // Behind those of the configuration, and those of two adapters apart: the kernel has one route for each metric.
             route.metric = NetworkState.leaseMetric + UInt32(clamping: position)
             if let gateway = route.gateway {
-                route.isGatewayOnLink = !wanted.addresses.contains { $0.network == IPPrefix(gateway, length: $0.length)?.network }
+                route.isGatewayOnLink = !wanted.reaches(gateway)
             }
             if !wanted.routes.contains(route) { wanted.routes.append(route) }
         }

@@ -20,6 +20,15 @@ public struct WantedInterface: Equatable, Sendable {
         self.match = match
     }
 
+    /// Whether an address of the interface is in the gateway's network, or the gateway one that every link has (fe80::/10).
+    func reaches(_ gateway: IPAddress) -> Bool {
+        if !gateway.isIPv4 && gateway.bytes[0] == 0xFE && gateway.bytes[1] & 0xC0 == 0x80 { return true }
+        return addresses.contains { $0.address.isIPv4 == gateway.isIPv4 && $0.network == IPPrefix(gateway, length: $0.length)?.network }
+    }
+
+    /// Whether the route's gateway can be reached, where it has one.
+    func reaches(_ route: Route) -> Bool { route.gateway.map { reaches($0) } ?? true }
+
     /// One request, and how an error of it is named.
     struct Step: Equatable {
         var request: RouteRequest

@@ -28,7 +28,7 @@ import Testing
         }
         let seen = try live.shell(
             "ip addr show eth0; ip addr show lo; ip route; cat /etc/resolv.conf; grep resolv /proc/mounts; ping -c 1 -W 5 10.0.2.2; ping -c 1 127.0.0.1")
-        #expect(seen.result.code == 0, "\(seen.err)")
+        #expect(seen.result.exitCode == 0, "\(seen.err)")
         for part in [
             "inet 10.0.2.15/24", "inet 127.0.0.1/8", "default via 10.0.2.2 dev eth0  metric 100", "nameserver 10.0.2.3", "/etc/resolv.conf tmpfs",
             "1 packets received",

@@ -11,8 +11,8 @@ import Testing
 
     /// What `ip` sends for the same, taken from the kernel's side with nlmon, but for sequence numbers and the order of attributes.
     @Test func requestsAreTheBytesTheKernelReads() throws {
-        let address = try #require(IPPrefix("192.0.2.7/24"))
-        let address6 = try #require(IPPrefix("2001:db8::7/64"))
+        let address = try ipPrefix("192.0.2.7/24")
+        let address6 = try ipPrefix("2001:db8::7/64")
         #expect(hex(.links) == "20000000" + "1200" + "0103" + "07000000" + "00000000" + String(repeating: "0", count: 32))
         #expect(
             hex(.setLink(index: 2, isUp: true))
@@ -29,19 +29,19 @@ import Testing
             hex(.removeAddress(index: 2, address6))
                 == "40000000" + "1500" + "0500" + "07000000" + "00000000" + "0a400000" + "02000000"
                 + "14000200" + "20010db8000000000000000000000007" + "14000100" + "20010db8000000000000000000000007")
-        let gateway = try #require(IPAddress("192.0.2.1"))
+        let gateway = try ipAddress("192.0.2.1")
         let standard = Route(to: nil, via: gateway, metric: 100, origin: .dhcp)
         #expect(
             hex(.addRoute(index: 2, standard))
                 == "34000000" + "1800" + "0506" + "07000000" + "00000000" + "02000000" + "fe100001" + "00000000"
                 + "08000500" + "c0000201" + "08000400" + "02000000" + "08000600" + "64000000")
-        let onLink = Route(to: try #require(IPPrefix("198.51.100.9/24")), via: nil, metric: nil, origin: .configuration)
+        let onLink = Route(to: try ipPrefix("198.51.100.9/24"), via: nil, metric: nil, origin: .configuration)
         #expect(
             hex(.removeRoute(index: 2, onLink))
                 == "2c000000" + "1900" + "0500" + "07000000" + "00000000" + "02180000" + "fe04ff01" + "00000000"
                 + "08000100" + "c6336400" + "08000400" + "02000000")
         // Of two addresses neither is a broadcast.
-        #expect(!hex(.addAddress(index: 2, try #require(IPPrefix("192.0.2.6/31")))).contains("08000400"))
+        #expect(!hex(.addAddress(index: 2, try ipPrefix("192.0.2.6/31"))).contains("08000400"))
     }
 
     private func error(_ flags: UInt16, _ code: Int32, requestPayload: Int, _ text: String) -> NetlinkMessage {
@@ -95,7 +95,7 @@ import Testing
         #expect(RouteAnswer(NetlinkMessage(type: 16, flags: 0, sequence: 0, payload: Array(payload.prefix(16)))) == nil)
 
         var tentative: [UInt8] = [10, 64, 0xC0, 0, 3, 0, 0, 0]
-        let prefix = try #require(IPPrefix("2001:db8::7/64"))
+        let prefix = try ipPrefix("2001:db8::7/64")
         NetlinkAttributes.append(1, prefix.address.bytes, to: &tentative)
         var address = LinkAddress(index: 3, prefix: prefix)
         address.isTentative = true

@@ -7,8 +7,8 @@ import Testing
 @Suite("Network state") struct StateTests {
     private let second: Int64 = 1_000_000_000
 
-    private func prefix(_ text: String) throws -> IPPrefix { try #require(IPPrefix(text)) }
-    private func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
+    private func prefix(_ text: String) throws -> IPPrefix { try ipPrefix(text) }
+    private func address(_ text: String) throws -> IPAddress { try ipAddress(text) }
 
     private func settings(_ change: (inout [InterfaceSettings]) throws -> Void) rethrows -> NetworkSettings {
         var settings = NetworkSettings()
@@ -89,7 +89,8 @@ import Testing
         #expect(state.needsWork && !state.isReady && state.nextExpiry == 100 * second)
         let first = settle(&state)[0]
         #expect(first.routes.map { $0.metric } == [100] && first.routes[0].isGatewayOnLink == false)
-        #expect(state.isReady && state.interfaces[0].gateway == (try address("10.0.0.1")))
+        #expect(state.isReady)
+        #expect(try state.interfaces[0].gateway == address("10.0.0.1"))
         // The same for longer is no work.
         state.take(.lease(try lease("10.0.0.5/24", gateway: "10.0.0.1")), for: "lan", now: 50 * second)
         #expect(!state.needsWork && state.isReady && state.nextExpiry == 150 * second)
@@ -135,6 +136,25 @@ import Testing
         }
         let routes = state.takeWork().flatMap { $0.routes }
         #expect(routes.map { $0.metric } == [100, 101] && routes.allSatisfy { $0.isGatewayOnLink })
+    }
+
+    /// VIC's keys may name the gateway and leave the address to DHCP.
+    @Test func aRouteWaitsForTheAddressThatItsGatewayIsReachedBy() throws {
+        var state = NetworkState(
+            try settings {
+                $0[0].usesDHCP = true
+                $0[0].takesDHCPRoutes = false
+                $0[0].addresses = [try prefix("192.0.2.7/24")]
+                $0[0].routes = try [("10.0.0.1", nil), ("192.0.2.1", "203.0.113.0/24"), ("fe80::1", nil)].map { gateway, destination in
+                    RouteSettings(to: try destination.map { try prefix($0) }, via: try address(gateway))
+                }
+            })
+        #expect(settle(&state)[0].routes.map { $0.description } == ["203.0.113.0/24 via 192.0.2.1", "default via fe80::1"])
+        state.take(.lease(try lease("10.0.0.5/24", gateway: "10.0.0.254")), for: "lan", now: 0)
+        #expect(
+            settle(&state)[0].routes.map { $0.description }
+                == ["default via 10.0.0.1", "203.0.113.0/24 via 192.0.2.1", "default via fe80::1"])
+        #expect(try state.interfaces[0].gateway == address("10.0.0.1"))
     }
 
     @Test func nameServersOfTheConfigurationComeFirst() throws {

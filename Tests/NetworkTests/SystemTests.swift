@@ -29,7 +29,7 @@ private func busybox(_ arguments: [String]) throws -> String {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/busybox")
     process.arguments = arguments
-    let pipe = Pipe()
+    let pipe = Foundation.Pipe()
     process.standardOutput = pipe
     process.standardError = pipe
     try process.run()
@@ -69,11 +69,11 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             var lan = try wanted("lan", .macAddress(pair[0].macAddress)) {
                 $0.name = "lan0"
                 $0.mtu = 1400
-                $0.addresses = [try #require(IPPrefix("192.0.2.7/24")), try #require(IPPrefix("2001:db8::7/64"))]
+                $0.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("2001:db8::7/64")]
                 $0.routes = [
-                    Route(to: nil, via: try #require(IPAddress("192.0.2.1")), metric: nil, origin: .configuration),
-                    Route(to: try #require(IPPrefix("198.51.100.0/24")), via: nil, metric: 7, origin: .dhcp),
-                    Route(to: try #require(IPPrefix("2001:db8:9::/48")), via: try #require(IPAddress("2001:db8::1")), metric: nil, origin: .configuration),
+                    Route(to: nil, via: try ipAddress("192.0.2.1"), metric: nil, origin: .configuration),
+                    Route(to: try ipPrefix("198.51.100.0/24"), via: nil, metric: 7, origin: .dhcp),
+                    Route(to: try ipPrefix("2001:db8:9::/48"), via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration),
                 ]
             }
             let reports = try apply([lan, WantedInterface(id: "wan", match: .name("eth9")), WantedInterface(id: "twice", match: .name("veth0"))])
@@ -94,8 +94,8 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             lan.knownIndex = reports[0].link?.index
             #expect(try apply([lan]).map { $0.outcome } == [.done])
             #expect(try busybox(["ip", "addr", "show", "dev", "lan0"]) == address)
-            lan.addresses = [try #require(IPPrefix("192.0.2.8/24"))]
-            lan.routes = [Route(to: nil, via: try #require(IPAddress("192.0.2.2")), metric: nil, origin: .configuration)]
+            lan.addresses = [try ipPrefix("192.0.2.8/24")]
+            lan.routes = [Route(to: nil, via: try ipAddress("192.0.2.2"), metric: nil, origin: .configuration)]
             #expect(try apply([lan]).map { $0.outcome } == [.done])
             let changed = try busybox(["ip", "addr", "show", "dev", "lan0"]) + (try busybox(["ip", "route"]))
             #expect(changed.contains("192.0.2.8/24") && changed.contains("default via 192.0.2.2"), "\(changed)")
@@ -107,13 +107,13 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
         try inNamespace {
             try busybox(["ip", "link", "add", "type", "veth"])
             let far = try wanted("lan", .name("veth0")) {
-                $0.addresses = [try #require(IPPrefix("192.0.2.7/24"))]
+                $0.addresses = [try ipPrefix("192.0.2.7/24")]
                 $0.routes = [
-                    Route(to: try #require(IPPrefix("203.0.113.0/24")), via: nil, metric: nil, origin: .configuration),
-                    Route(to: nil, via: try #require(IPAddress("198.51.100.1")), metric: nil, origin: .configuration),
+                    Route(to: try ipPrefix("203.0.113.0/24"), via: nil, metric: nil, origin: .configuration),
+                    Route(to: nil, via: try ipAddress("198.51.100.1"), metric: nil, origin: .configuration),
                 ]
             }
-            let reports = try apply([far, try wanted("small", .name("veth1")) { $0.mtu = 60_000_000 }])
+            let reports = try apply([far, wanted("small", .name("veth1")) { $0.mtu = 60_000_000 }])
             #expect(
                 reports[0].outcome
                     == .failed(
@@ -126,8 +126,8 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             // A route that another interface has is not taken from it, and not called ours.
             let both = try ["192.0.2.9/24", "192.0.2.10/24"].enumerated().map { position, text in
                 try wanted("\(position)", .name("veth\(position)")) {
-                    $0.addresses = [try #require(IPPrefix(text))]
-                    $0.routes = [Route(to: nil, via: try #require(IPAddress("192.0.2.1")), metric: nil, origin: .configuration)]
+                    $0.addresses = [try ipPrefix(text)]
+                    $0.routes = [Route(to: nil, via: try ipAddress("192.0.2.1"), metric: nil, origin: .configuration)]
                 }
             }
             let second = try apply(both)
@@ -164,7 +164,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             try Files.write("0", to: "/proc/sys/net/ipv6/conf/veth1/accept_dad")
             try busybox(["ip", "link", "set", "veth1", "up"])
             try busybox(["ip", "addr", "add", "2001:db8::7/64", "dev", "veth1"])
-            let reports = try apply([try wanted("lan", .name("veth0")) { $0.addresses = [try #require(IPPrefix("2001:db8::7/64"))] }])
+            let reports = try apply([try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("2001:db8::7/64")] }])
             guard case .failed(let error) = reports[0].outcome else { throw NetworkError("add address", "", "two have it") }
             #expect(error.description == "add address 2001:db8::7/64 to veth0: another machine on the network has it")
         }
@@ -226,14 +226,15 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
                     socketpair(AF_UNIX, clinux_packet_socket, 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
                 }
             }
-            let (ours, theirs) = (FileDescriptor(owning: ends.0), FileDescriptor(owning: ends.1))
+            let ours = FileDescriptor(owning: ends.0)
+            let theirs = FileDescriptor(owning: ends.1)
             let errors = try FileDescriptor.open(directory + "/errors", O_WRONLY | O_CREAT, mode: 0o600)
             let words = [
                 directory + "/udhcpc", "-f", "-R", "-i", "veth0", "-s", directory + "/tether-lease", "-t", "5", "-T", "1", "-A", "1", "-o",
                 "-O", "subnet", "-O", "router", "-O", "dns", "-O", "domain", "-O", "search", "-O", "staticroutes", "-O", "mtu",
                 "-x", "0x3d:ff00123456000200001adcaf63dc4c8601ec8c", "-x", "hostname:box",
             ]
-            let text = words.flatMap { Array($0.utf8) + [0] }
+            let text: [UInt8] = words.reduce(into: []) { $0 += Array($1.utf8) + [0] }
             let pid = try text.withUnsafeBytes { bytes in
                 try attempt("start") {
                     clinux_start_dhcp_client(
@@ -255,7 +256,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             guard case .lease(let lease)? = events.last else { throw NetworkError("dhcp", "", "no lease") }
             #expect(lease.address == IPPrefix("10.9.0.20/24"))
             #expect(lease.routes.map { $0.description } == ["10.8.0.0/16 via 10.9.0.9", "default via 10.9.0.1"])
-            #expect(lease.nameservers == [try #require(IPAddress("10.9.0.3"))])
+            #expect(lease.nameservers == [try ipAddress("10.9.0.3")])
             #expect(lease.searchDomains == ["a.example", "b.example"] && lease.mtu == 1400 && lease.seconds == 4)
 
             let status = try Files.readText("/proc/\(pid)/status")
@@ -265,7 +266,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             let mounts = try Files.readText("/proc/\(pid)/mountinfo")
             for path in [" /proc ", " /sys ", " /run "] { #expect(!mounts.contains(path), "\(mounts)") }
             // It is renewed before it runs out, with the address in use.
-            let reports = try apply([try wanted("lan", .name("veth0")) { $0.addresses = [lease.address] }])
+            let reports = try apply([wanted("lan", .name("veth0")) { $0.addresses = [lease.address] }])
             #expect(reports.map { $0.outcome } == [.done])
             #expect(try next() == .lease(lease))
             // It gives the lease back when it is asked to end.
