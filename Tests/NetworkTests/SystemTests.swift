@@ -23,21 +23,26 @@ private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
     if let error = outcome.error { throw error }
 }
 
-/// Runs a program of busybox in the thread's namespace, and gives what it wrote.
+/// Runs a program of busybox in the thread's namespace, and gives what it wrote. Not by Foundation's Process: that does not learn of the
+/// end in such a thread.
 @discardableResult
 private func busybox(_ arguments: [String]) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/busybox")
-    process.arguments = arguments
-    let pipe = Foundation.Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    let text = String(decoding: output, as: UTF8.self)
-    if process.terminationStatus != 0 { throw NetworkError(arguments.joined(separator: " "), "", text) }
-    return text
+    let program = try start(arguments)
+    var text: [UInt8] = []
+    while true {
+        let byte = fgetc(program)
+        if byte == EOF { break }
+        text.append(UInt8(truncatingIfNeeded: byte))
+    }
+    let status = pclose(program)
+    if status != 0 { throw NetworkError(arguments.joined(separator: " "), "status \(status)", String(decoding: text, as: UTF8.self)) }
+    return String(decoding: text, as: UTF8.self)
+}
+
+/// - Parameter pidFile: gets its process id.
+private func start(_ arguments: [String], pidFile: String = "/dev/null") throws -> UnsafeMutablePointer<FILE> {
+    let program = popen("echo $$ >\(pidFile); exec busybox " + arguments.joined(separator: " ") + " 2>&1", "r")
+    return try #require(program, "popen: \(Errno(rawValue: errno))")
 }
 
 private func wanted(_ id: String, _ match: InterfaceSettings.Match, _ change: (inout WantedInterface) throws -> Void) rethrows -> WantedInterface {
@@ -213,12 +218,11 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             try busybox(["ip", "link", "set", "veth0", "up"])
             try busybox(["ip", "link", "set", "veth1", "up"])
             try busybox(["ip", "addr", "add", "10.9.0.1/24", "dev", "veth1"])
-            let server = Process()
-            server.executableURL = URL(fileURLWithPath: "/bin/busybox")
-            server.arguments = ["udhcpd", "-f", directory + "/udhcpd.conf"]
-            server.standardError = FileHandle.nullDevice
-            try server.run()
-            defer { server.terminate() }
+            let server = try start(["udhcpd", "-f", directory + "/udhcpd.conf"], pidFile: directory + "/server")
+            defer {
+                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGTERM) }
+                pclose(server)
+            }
 
             var ends: (Int32, Int32) = (-1, -1)
             try attempt("socketpair") {
