@@ -32,7 +32,8 @@ private func checkLease(_ input: [UInt8]) {
     state.take(.lease(lease), for: "eth0", now: .max / 2)
     for line in (state.resolverFile ?? "").utf8.split(separator: UInt8(ascii: "\n")) {
         let words = line.split(separator: UInt8(ascii: " ")).map { String(Substring($0)) }
-        precondition(words.first == "search" || words.first == "nameserver" && words.count == 2 && IPAddress(words[1]) != nil, "a foreign line")
+        precondition(
+            words.first == "search" || words.first == "nameserver" && words.count == 2 && IPAddress(words[1]) != nil, "a foreign line")
     }
     let work = state.takeWork()
     precondition(work.count == 1 && work[0].addresses == [lease.address], "another address is wanted than was given")

@@ -29,7 +29,9 @@ public struct NetworkState: Sendable {
         /// Everything that was wanted of it is there.
         public var isReady: Bool { link != nil && isSettled && failure == nil && (!settings.usesDHCP || lease != nil) }
 
-        public var nameservers: [IPAddress] { settings.nameservers + (lease?.nameservers ?? []).filter { !settings.nameservers.contains($0) } }
+        public var nameservers: [IPAddress] {
+            settings.nameservers + (lease?.nameservers ?? []).filter { !settings.nameservers.contains($0) }
+        }
 
         /// The addresses that it has of the configuration or by DHCP.
         public var addresses: [IPPrefix] { present.addresses }
@@ -112,7 +114,9 @@ public struct NetworkState: Sendable {
                 interfaces[position].present.addresses.append(address)
             }
             let set = wanted.orderedRoutes.prefix(max(0, report.routesSet))
-            for route in set where !interfaces[position].present.routes.contains(route) { interfaces[position].present.routes.append(route) }
+            for route in set where !interfaces[position].present.routes.contains(route) {
+                interfaces[position].present.routes.append(route)
+            }
         }
     }
 
@@ -207,9 +211,13 @@ public struct NetworkState: Sendable {
     // MARK: Names
 
     /// The name servers of all adapters, each once, in the order of the configuration.
-    public var nameservers: [IPAddress] { unique(interfaces.map { $0.settings.nameservers } + interfaces.map { $0.lease?.nameservers ?? [] }) }
+    public var nameservers: [IPAddress] {
+        unique(interfaces.map { $0.settings.nameservers } + interfaces.map { $0.lease?.nameservers ?? [] })
+    }
 
-    public var searchDomains: [String] { unique(interfaces.map { $0.settings.searchDomains } + interfaces.map { $0.lease?.searchDomains ?? [] }) }
+    public var searchDomains: [String] {
+        unique(interfaces.map { $0.settings.searchDomains } + interfaces.map { $0.lease?.searchDomains ?? [] })
+    }
 
     private func unique<Element: Equatable>(_ lists: [[Element]]) -> [Element] {
         var result: [Element] = []

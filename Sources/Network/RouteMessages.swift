@@ -194,7 +194,9 @@ public enum RouteAnswer: Equatable, Sendable {
     }
 
     private static func link(_ payload: ArraySlice<UInt8>) -> Link? {
-        guard let index = LittleEndian.uint32(payload, 4), let flags = LittleEndian.uint32(payload, 8), payload.count >= 16 else { return nil }
+        guard let index = LittleEndian.uint32(payload, 4), let flags = LittleEndian.uint32(payload, 8), payload.count >= 16 else {
+            return nil
+        }
         var link = Link(index: index, name: "")
         link.isUp = flags & 1 != 0
         NetlinkAttributes.forEach(payload.dropFirst(16)) { type, value in

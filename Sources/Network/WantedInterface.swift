@@ -63,7 +63,8 @@ public struct WantedInterface: Equatable, Sendable {
                     harmless: Self.gone))
         }
         for address in addresses {
-            steps.append(Step(request: .addAddress(index: index, address), operation: "add address", object: "\(address.text) to \(link.name)"))
+            steps.append(
+                Step(request: .addAddress(index: index, address), operation: "add address", object: "\(address.text) to \(link.name)"))
         }
         for route in orderedRoutes {
             steps.append(

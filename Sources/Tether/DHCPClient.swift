@@ -47,16 +47,18 @@ final class DHCPClient: EventHandler {
         let identifier = ClientIdentifier.bytes(machine: machine, macAddress: link.macAddress)
         words += ["-x", "0x3d:" + ClientIdentifier.hexadecimal(identifier)]
         if DHCPClient.isHostname(hostname) { words += ["-x", "hostname:" + hostname] }
-        helper = Helper("dhcp \(link.name)", program, "", loop, diagnostics, launch: { socket, errors in
-            var all = words
-            if let address = wish.address { all += ["-r", address] }
-            var bytes: [UInt8] = []
-            for word in all { bytes += Array(word.utf8) + [0] }
-            return bytes.withUnsafeBytes {
-                let text = $0.baseAddress?.assumingMemoryBound(to: CChar.self)
-                return clinux_start_dhcp_client(text, Int32(clamping: all.count), socket, errors, DHCPClient.identity)
-            }
-        })
+        helper = Helper(
+            "dhcp \(link.name)", program, "", loop, diagnostics,
+            launch: { socket, errors in
+                var all = words
+                if let address = wish.address { all += ["-r", address] }
+                var bytes: [UInt8] = []
+                for word in all { bytes += Array(word.utf8) + [0] }
+                return bytes.withUnsafeBytes {
+                    let text = $0.baseAddress?.assumingMemoryBound(to: CChar.self)
+                    return clinux_start_dhcp_client(text, Int32(clamping: all.count), socket, errors, DHCPClient.identity)
+                }
+            })
     }
 
     /// RFC 1123, section 2.1; what else a container may be called, a server need not know.
@@ -87,7 +89,9 @@ final class DHCPClient: EventHandler {
         // A client that says more than this at once is looked at again in the next turn.
         for _ in 0..<8 {
             var read: [UInt8]?
-            do throws(SyscallError) { read = try socket?.read(atMost: LeaseMessage.limit + 1, object: interface) } catch { return stopListening() }
+            do throws(SyscallError) { read = try socket?.read(atMost: LeaseMessage.limit + 1, object: interface) } catch {
+                return stopListening()
+            }
             guard let message = read else { return }
             // Neither the client nor its script is left.
             if message.isEmpty { return stopListening() }

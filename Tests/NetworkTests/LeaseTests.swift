@@ -10,13 +10,16 @@ import Testing
     }
 
     private func lease(_ environment: [String], _ event: String = "bound") throws -> Lease {
-        guard case .lease(let lease) = try LeaseMessage.decode(message(event, environment)) else { throw NetworkError("decode", "", "no lease") }
+        guard case .lease(let lease) = try LeaseMessage.decode(message(event, environment)) else {
+            throw NetworkError("decode", "", "no lease")
+        }
         return lease
     }
 
     @Test func whatAServerGivesIsRead() throws {
         let lease = try lease([
-            "interface=eth0", "ip=10.0.2.15", "subnet=255.255.255.0", "mask=24", "router=10.0.2.2 10.0.2.9", "dns=10.0.2.3 10.0.2.4 10.0.2.3",
+            "interface=eth0", "ip=10.0.2.15", "subnet=255.255.255.0", "mask=24", "router=10.0.2.2 10.0.2.9",
+            "dns=10.0.2.3 10.0.2.4 10.0.2.3",
             "domain=example.org", "search=a.example b.example", "lease=86400", "serverid=10.0.2.2", "mtu=1400", "opt53=05",
         ])
         var expected = Lease(address: try ipPrefix("10.0.2.15/24"))
@@ -43,7 +46,8 @@ import Testing
 
     @Test func classlessRoutesAreInTheRoutersPlace() throws {
         let lease = try lease([
-            "ip=10.0.0.5", "mask=32", "router=10.0.0.1", "staticroutes=10.0.0.1/32 0.0.0.0 0.0.0.0/0 10.0.0.1 10.9.7.3/8 10.0.0.2 10.0.0.0/8",
+            "ip=10.0.0.5", "mask=32", "router=10.0.0.1",
+            "staticroutes=10.0.0.1/32 0.0.0.0 0.0.0.0/0 10.0.0.1 10.9.7.3/8 10.0.0.2 10.0.0.0/8",
         ])
         #expect(lease.routes.map { $0.description } == ["10.0.0.1/32", "default via 10.0.0.1", "10.0.0.0/8 via 10.0.0.2"])
         #expect(lease.ignored == ["route 10.0.0.0/8"])
@@ -63,11 +67,13 @@ import Testing
         #expect(lease.ignored.allSatisfy { $0.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F } && $0.utf8.count < 80 })
     }
 
-    @Test("leases that are none", arguments: [
-        ([], "no address"), (["ip=0.0.0.0"], "0.0.0.0"), (["ip=255.255.255.255"], "255.255.255.255"), (["ip=::1"], "::1"),
-        (["ip=10.0.0.5", "subnet=255.0.255.0"], "subnet mask"), (["ip=10.0.0.5", "subnet=0.0.0.0"], "subnet mask"),
-        (["ip=10.0.0.5", "mask=33"], "subnet mask"), (["ip=10.0.0.5", "lease=0"], "time"), (["ip=10.0.0.5", "lease=-1"], "time"),
-    ] as [([String], String)])
+    @Test(
+        "leases that are none",
+        arguments: [
+            ([], "no address"), (["ip=0.0.0.0"], "0.0.0.0"), (["ip=255.255.255.255"], "255.255.255.255"), (["ip=::1"], "::1"),
+            (["ip=10.0.0.5", "subnet=255.0.255.0"], "subnet mask"), (["ip=10.0.0.5", "subnet=0.0.0.0"], "subnet mask"),
+            (["ip=10.0.0.5", "mask=33"], "subnet mask"), (["ip=10.0.0.5", "lease=0"], "time"), (["ip=10.0.0.5", "lease=-1"], "time"),
+        ] as [([String], String)])
     func refused(_ environment: [String], _ part: String) {
         let error = #expect(throws: NetworkError.self) { try LeaseMessage.decode(message("bound", environment)) }
         #expect(error?.description.contains(part) == true, "\(String(describing: error))")
@@ -77,7 +83,10 @@ import Testing
         #expect(try LeaseMessage.decode(message("deconfig", ["ip=10.0.0.5"])) == .none)
         #expect(try LeaseMessage.decode(message("leasefail", [])) == .noAnswer)
         #expect(try LeaseMessage.decode(message("nak", [])) == .refused)
-        for bytes in [[], [0], Array("bound".utf8), Array("bound\u{0}ip\u{0}".utf8), Array("reboot\u{0}".utf8), [UInt8](repeating: 0x41, count: 16_385)] as [[UInt8]] {
+        for bytes in [
+            [], [0], Array("bound".utf8), Array("bound\u{0}ip\u{0}".utf8), Array("reboot\u{0}".utf8),
+            [UInt8](repeating: 0x41, count: 16_385),
+        ] as [[UInt8]] {
             #expect(throws: NetworkError.self, "\(bytes.prefix(8))") { try LeaseMessage.decode(bytes) }
         }
         #expect(LeaseMessage.encode("bound", ["dns=" + String(repeating: "1.2.3.4 ", count: 3000)]) == nil)

@@ -56,8 +56,9 @@ import Testing
 
     @Test func errorsHaveTheKernelsText() {
         #expect(RouteAnswer(error(0x100, 0, requestPayload: 32, "")) == .acknowledged)
-        #expect(RouteAnswer(error(0x300, -101, requestPayload: 32, "Nexthop has invalid gateway"))
-            == .failed(Errno(rawValue: 101), text: "Nexthop has invalid gateway"))
+        #expect(
+            RouteAnswer(error(0x300, -101, requestPayload: 32, "Nexthop has invalid gateway"))
+                == .failed(Errno(rawValue: 101), text: "Nexthop has invalid gateway"))
         // A kernel that does not know NETLINK_CAP_ACK sends the whole request back, before the text.
         #expect(RouteAnswer(error(0x200, -22, requestPayload: 33, "no")) == .failed(.invalidArgument, text: "no"))
         #expect(RouteAnswer(error(0, -17, requestPayload: 32, "")) == .failed(.exists, text: ""))
@@ -121,20 +122,22 @@ import Testing
 }
 
 @Suite("Adapters") struct AdapterTests {
-    @Test("VMware's PCI slots", arguments: [
-        // As VMs of ESXi have them: ethernet0.pciSlotNumber and what Linux shows.
-        (160, "../../devices/pci0000:00/0000:00:15.0/0000:03:00.0/net/ens160", true),
-        (192, "../../devices/pci0000:00/0000:00:16.0/0000:0b:00.0/net/ens192", true),
-        (1184, "../../devices/pci0000:00/0000:00:15.1/0000:04:00.0/net/eth0", true),
-        (33, "../../devices/pci0000:00/0000:00:11.0/0000:02:01.0/net/ens33", true),
-        (3, "../../devices/pci0000:00/0000:00:03.0/net/eth0", true),
-        (3, "../../devices/pci0000:00/0000:00:03.0/virtio0/net/eth0", true),
-        (160, "../../devices/pci0000:00/0000:00:16.0/0000:0b:00.0/net/ens192", false),
-        (1184, "../../devices/pci0000:00/0000:00:15.0/0000:03:00.0/net/eth0", false),
-        (32, "../../devices/pci0000:00/0000:00:11.0/0000:02:01.0/net/ens33", false),
-        (3, "../../devices/pci0000:00/0000:00:15.0/0000:03:03.0/net/eth0", false),
-        (0, "../../devices/virtual/net/lo", false), (0, "net", false), (0, "", false),
-    ] as [(UInt32, String, Bool)])
+    @Test(
+        "VMware's PCI slots",
+        arguments: [
+            // As VMs of ESXi have them: ethernet0.pciSlotNumber and what Linux shows.
+            (160, "../../devices/pci0000:00/0000:00:15.0/0000:03:00.0/net/ens160", true),
+            (192, "../../devices/pci0000:00/0000:00:16.0/0000:0b:00.0/net/ens192", true),
+            (1184, "../../devices/pci0000:00/0000:00:15.1/0000:04:00.0/net/eth0", true),
+            (33, "../../devices/pci0000:00/0000:00:11.0/0000:02:01.0/net/ens33", true),
+            (3, "../../devices/pci0000:00/0000:00:03.0/net/eth0", true),
+            (3, "../../devices/pci0000:00/0000:00:03.0/virtio0/net/eth0", true),
+            (160, "../../devices/pci0000:00/0000:00:16.0/0000:0b:00.0/net/ens192", false),
+            (1184, "../../devices/pci0000:00/0000:00:15.0/0000:03:00.0/net/eth0", false),
+            (32, "../../devices/pci0000:00/0000:00:11.0/0000:02:01.0/net/ens33", false),
+            (3, "../../devices/pci0000:00/0000:00:15.0/0000:03:03.0/net/eth0", false),
+            (0, "../../devices/virtual/net/lo", false), (0, "net", false), (0, "", false),
+        ] as [(UInt32, String, Bool)])
     func slots(_ slot: UInt32, _ path: String, _ isThere: Bool) { #expect(Adapter.isAt(slot, path) == isThere) }
 
     @Test func theClientIdentifierIsTheMachines() {
@@ -150,6 +153,7 @@ import Testing
         #expect(other != bytes && other.suffix(14) == bytes.suffix(14))
         #expect(ClientIdentifier.bytes(machine: "", macAddress: address) != ClientIdentifier.bytes(machine: "", macAddress: []))
         // The hash is the published one: of "a", FNV-1a.
-        #expect(ClientIdentifier.hexadecimal(Array(ClientIdentifier.bytes(machine: "a", macAddress: address).suffix(8))) == "af63dc4c8601ec8c")
+        #expect(
+            ClientIdentifier.hexadecimal(Array(ClientIdentifier.bytes(machine: "a", macAddress: address).suffix(8))) == "af63dc4c8601ec8c")
     }
 }

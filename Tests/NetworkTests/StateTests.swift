@@ -74,7 +74,9 @@ import Testing
         state.take(InterfaceReport(id: "lan", outcome: .failed(NetworkError("add address", "x", "y"))), of: work[0])
         #expect(state.failure == nil && state.isReady)
         var needed = NetworkState(settings { _ in })
-        needed.take(InterfaceReport(id: "lan", outcome: .failed(NetworkError("add address", "x", "y")), link: link(2, "eth0")), of: needed.takeWork()[0])
+        needed.take(
+            InterfaceReport(id: "lan", outcome: .failed(NetworkError("add address", "x", "y")), link: link(2, "eth0")),
+            of: needed.takeWork()[0])
         #expect(needed.failure?.cause == "y" && needed.missing(after: 30)?.cause == "y")
     }
 
@@ -98,7 +100,8 @@ import Testing
         state.take(.lease(try lease("10.0.0.6/24", gateway: "10.0.0.1")), for: "lan", now: 60 * second)
         let second = settle(&state)[0]
         let steps = second.steps(for: link(2, "eth0")).map { "\($0.operation) \($0.object)" }
-        #expect(steps == ["remove address 10.0.0.5/24 of eth0", "add address 10.0.0.6/24 to eth0", "add route default via 10.0.0.1 to eth0"])
+        #expect(
+            steps == ["remove address 10.0.0.5/24 of eth0", "add address 10.0.0.6/24 to eth0", "add route default via 10.0.0.1 to eth0"])
         #expect(second.steps(for: link(2, "eth0")).last?.harmless == [Errno.exists.rawValue])
         // A client that is started again has no lease yet; the container keeps the address.
         state.clientStarted("lan")
@@ -185,7 +188,8 @@ import Testing
             })
         let wanted = state.takeWork()[0]
         // What is on the link goes before what is behind a gateway.
-        #expect(wanted.steps(for: Link(index: 2, name: "eth0")).map { $0.operation } == ["switch on", "add address", "add route", "add route"])
+        #expect(
+            wanted.steps(for: Link(index: 2, name: "eth0")).map { $0.operation } == ["switch on", "add address", "add route", "add route"])
         #expect(wanted.orderedRoutes.map { $0.description } == ["203.0.113.0/24", "default via 198.51.100.1"])
         let error = NetworkError("add route", "default via 198.51.100.1 to eth0", "Nexthop has invalid gateway (Network is unreachable)")
         let report = InterfaceReport(id: "lan", outcome: .failed(error), link: link(2, "eth0"), routesSet: 1)
