@@ -92,7 +92,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Begins with a start: the first, or a further one.
     func begin() {
         stage = .preparing
-        launched = runtime.networks.completed(spec)
+        launched = spec
         runtime.status.enter(.launching)
         let bounding = launched.process.capabilities.bounding
         guard let profile = launched.seccomp else {
@@ -157,7 +157,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(runtime.networks.completed(launched), root: Shutdown.rootfs, placement: placement)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
