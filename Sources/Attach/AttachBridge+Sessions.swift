@@ -149,6 +149,7 @@ extension AttachBridge {
         guard failure.code == .launchFailed || failure.code == .notRunning else { return }
         channels[index].tag = nil
         channels[index].phase = .finishing
+        if failure.code == .launchFailed { markEnded(channels[index].session) }
         say(index, "\(failure.operation) \(failure.object): \(failure.cause)")
         channels[index].failureCode = failure.exitCode == 0 ? 125 : failure.exitCode
         if channels[index].start.isDetailed {
@@ -180,12 +181,15 @@ extension AttachBridge {
             channels[index].tag = nil
             channels[index].result = result
             channels[index].phase = .finishing
-            // The list is told anew only later, and who asks for the session meanwhile is to be told that it has ended.
-            let name = channels[index].session
-            if let known = sessions.firstIndex(where: { $0.id == name }) { sessions[known].state = .ended }
+            markEnded(channels[index].session)
         } else if case .end(let id)? = takenEnd(tag) {
             rejectVIC(id, VICDialect.ended(result.exitCode))
         }
+    }
+
+    /// The list is told anew only later, and who asks for the session meanwhile is to be told that it has ended.
+    private func markEnded(_ name: String) {
+        if let known = sessions.firstIndex(where: { $0.id == name }) { sessions[known].state = .ended }
     }
 
     /// Says how it ended, behind the last output, and closes the channel.

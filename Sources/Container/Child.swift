@@ -87,6 +87,18 @@ final class Child {
         _ = send(number, &byte, 1, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
     }
 
+    /// Moves it to another cgroup, of which `cgroup` is the directory.
+    func move(to cgroup: Int32) throws(SyscallError) {
+        let object = "pid \(pid) to its cgroup"
+        let file = FileDescriptor(owning: try attempt("move", object) { clinux_openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0) })
+        let text = Array("\(pid)".utf8)
+        try attempt("move", object) { text.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
+    }
+
+    func setOOMScore(_ score: Int32) throws(LaunchError) {
+        do throws(SyscallError) { try Files.write("\(score)", to: "/proc/\(pid)/oom_score_adj") } catch { throw LaunchError(error) }
+    }
+
     func kill() { try? process.send(SIGKILL) }
 
     /// Whether it has ended; takes it off the kernel's list unless someone has.

@@ -2,6 +2,7 @@ public import ContainerSpec
 public import Linux
 
 /// The start of a container: its namespaces, its root, its hooks, its first process.
+/// In between it may be held, created but not started (the runtime-spec's `created`), and then processes can be started in it.
 ///
 /// Nothing here blocks. Call ``step()`` when ``descriptor`` is readable and when ``deadline`` passes, until it says how it came out.
 /// The descriptor stays the same, the deadline is another after every step; at first it has passed.
@@ -21,17 +22,20 @@ public final class ContainerLaunch {
     /// - Parameters:
     ///   - root: the mounted root file system, in the caller's view.
     ///   - placement: of the first process. The namespaces' init is made in its cgroup, too.
+    ///   - isHeld: everything is made, and the first process is started by ``release(size:)``.
     /// - Throws: ``LaunchError`` for what can be refused before anything is made.
-    public static func start(_ spec: ContainerSpec, root: String, placement: Placement) throws(LaunchError) -> ContainerLaunch {
-        let launch = try ContainerLaunch(spec, root, placement)
+    public static func start(
+        _ spec: ContainerSpec, root: String, placement: Placement, isHeld: Bool = false
+    ) throws(LaunchError) -> ContainerLaunch {
+        let launch = try ContainerLaunch(spec, root, placement, isHeld)
         return launch
     }
 
-    private init(_ spec: ContainerSpec, _ root: String, _ placement: Placement) throws(LaunchError) {
+    private init(_ spec: ContainerSpec, _ root: String, _ placement: Placement, _ isHeld: Bool) throws(LaunchError) {
         self.spec = spec
         self.root = root
         rootPlan = try RootPlan(spec, path: root)
-        machine = try LaunchMachine(spec, spec.process, placement, root: rootPlan, target: nil)
+        machine = try LaunchMachine(spec, spec.process, placement, root: rootPlan, target: nil, isHeld: isHeld)
     }
 
     /// Readable when ``step()`` has something to do.
@@ -51,6 +55,24 @@ public final class ContainerLaunch {
         }
     }
 
+    /// Whether the container is there and waits for ``release(size:)``.
+    public var isCreated: Bool { machine.created != nil }
+
+    /// Has the first process started, now or as soon as the container is created. To be followed by ``step()``.
+    /// - Parameter size: its terminal's, if it is to be another than the placement says. A container without an init of ours has made
+    ///   its process already, which may see the size change.
+    public func release(size: ConsoleSize?) { machine.release(size) }
+
+    /// Starts a process in a container that is created: before its own.
+    ///
+    /// - Throws: ``LaunchError`` for what can be refused before anything is made.
+    public func execute(_ process: ContainerProcess, placement: Placement) throws(LaunchError) -> ProcessLaunch {
+        guard let target = machine.created else {
+            throw LaunchError("join namespaces", "container", "it is not created, or is started already")
+        }
+        return try ProcessLaunch(spec, process, placement, target)
+    }
+
     /// Kills everything begun. ``step()`` says that it failed, with this cause, as soon as all is gone: within two seconds. After that
     /// what is left hangs in the kernel.
     public func cancel(_ cause: String) { machine.cancel(cause) }
@@ -66,7 +88,11 @@ public final class ProcessLaunch {
 
     private let machine: LaunchMachine
 
-    init(_ machine: LaunchMachine) { self.machine = machine }
+    init(
+        _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, _ target: JoinTarget
+    ) throws(LaunchError) {
+        machine = try LaunchMachine(spec, process, placement, root: nil, target: target)
+    }
 
     public var descriptor: Int32 { machine.descriptor }
     public var deadline: Deadline { machine.nextDeadline }
@@ -107,8 +133,8 @@ public final class RunningContainer {
     ///
     /// - Throws: ``LaunchError`` for what can be refused before anything is made.
     public func execute(_ process: ContainerProcess, placement: Placement) throws(LaunchError) -> ProcessLaunch {
-        let target = JoinTarget(holder ?? self.process.child, namespaces: namespaces, cgroup: placement.cgroup)
-        return ProcessLaunch(try LaunchMachine(spec, process, placement, root: nil, target: target))
+        try ProcessLaunch(
+            spec, process, placement, JoinTarget(holder ?? self.process.child, namespaces: namespaces, cgroup: placement.cgroup))
     }
 
     /// The `poststart` hooks: to be run when the first process was started. One that fails does not keep the next from running.

@@ -7,7 +7,8 @@ import Linux
 /// that is there.
 ///
 /// The steps, those in brackets only where they are needed:
-/// - new namespaces: [user from the image,] first child, [mappings,] root, [hooks,] [tether-init's cgroup,] and on to
+/// - new namespaces: [user from the image,] first child, [mappings,] root, [hooks,] [tether-init's cgroup,] [the wait for
+///   ``release(_:)``,] and on to
 /// - the process: [user from the container,] [hooks,] child, [terminal,] exec.
 final class LaunchMachine {
     /// How long everything but hooks may take, in milliseconds. What the children do are local mounts and system calls; only a
@@ -28,6 +29,8 @@ final class LaunchMachine {
         /// The current child goes on by itself.
         case child
         case hooks(HookRun, since: Int64, next: Next)
+        /// Namespaces and root are there, and the process is not to be started yet.
+        case created
         case ending(LaunchError)
         case over(LaunchError)
         /// The process is the caller's.
@@ -52,21 +55,27 @@ final class LaunchMachine {
     private var user: ResolvedUser?
     private var processPlan: ProcessPlan?
     private var isExecuting = false
+    /// Stops at ``Stage/created``.
+    private var isHeld: Bool
     private var killed: [Child] = []
     private var killedWorker: UserResolution?
     /// What the caller watches: the one descriptor in it is another from step to step.
     private let ready: Epoll
     private var watched: Int32 = -1
 
-    /// - Parameter root: nil for a process in the namespaces of `target`.
+    /// - Parameters:
+    ///   - root: nil for a process in the namespaces of `target`.
+    ///   - isHeld: the process is started only after ``release(_:)``.
     init(
-        _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, root: RootPlan?, target: JoinTarget?
+        _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, root: RootPlan?, target: JoinTarget?,
+        isHeld: Bool = false
     ) throws(LaunchError) {
         self.spec = spec
         self.process = process
         self.placement = placement
         self.root = root
         self.target = target
+        self.isHeld = isHeld
         do throws(SyscallError) {
             streams = try StreamEnds(placement.streams, isFirst: root != nil)
             ready = try Epoll()
@@ -78,6 +87,9 @@ final class LaunchMachine {
 
     /// The process that the launch made last: not yet the container's own as long as it is not started.
     var currentProcess: Child? { child }
+
+    /// What others join while the process is still to be started; nil before and after that.
+    var created: JoinTarget? { if case .created = stage { target } else { nil } }
 
     /// A launch that nobody follows any more is none.
     deinit { cancel("nobody waits for it") }
@@ -91,6 +103,8 @@ final class LaunchMachine {
         case .resolving(let resolution): resolution.descriptor
         case .child: child?.descriptor ?? -1
         case .hooks(let run, _, _): run.descriptor
+        // Not its socket, which tether-init has closed.
+        case .created: target?.child.pidfd ?? -1
         case .ending: killed.first?.pidfd ?? killedWorker?.descriptor ?? -1
         }
     }
@@ -111,7 +125,7 @@ final class LaunchMachine {
     var nextDeadline: Deadline {
         switch stage {
         case .begin, .over: Deadline(nanoseconds: 0)
-        case .started: Deadline(nanoseconds: .max)
+        case .created, .started: Deadline(nanoseconds: .max)
         case .hooks(let run, _, _): run.deadline
         default: deadline
         }
@@ -144,6 +158,9 @@ final class LaunchMachine {
                 // A hook has its own time.
                 deadline = Deadline(nanoseconds: deadline.nanoseconds &+ (Clock.monotonic() &- since))
                 if let failure = failures.first { fail(failure) } else { go(next) }
+            case .created:
+                guard let target, target.child.isGone() else { return .waiting }
+                fail(LaunchError("start", name, "it ended before the process was started"))
             case .ending(let error):
                 if !isAllGone() { return .waiting }
                 stage = .over(error)
@@ -216,7 +233,7 @@ final class LaunchMachine {
             plan.no_capabilities = noCapabilities
         } else {
             plan.process = processPlan?.pointer
-            plan.pause_before_exec = spec.hooks.startContainer.isEmpty ? 0 : 1
+            plan.pause_before_exec = spec.hooks.startContainer.isEmpty && !isHeld ? 0 : 1
             streams.fill(&plan)
             descriptors += streams.descriptors
         }
@@ -226,15 +243,11 @@ final class LaunchMachine {
             if holds { holder = child }
             target = JoinTarget(child, namespaces: root.joined, cgroup: placement.cgroup)
             if !holds { streams.closeChildEnds() }
-            if spec.namespaces.user && !holds { try setOOMScore(child.pid) }
+            if spec.namespaces.user && !holds { try child.setOOMScore(oomScore) }
         } catch { fail(error) }
     }
 
     private var oomScore: Int32 { process.oomScoreAdjustment ?? 0 }
-
-    private func setOOMScore(_ pid: Int32) throws(LaunchError) {
-        do throws(SyscallError) { try Files.write("\(oomScore)", to: "/proc/\(pid)/oom_score_adj") } catch { throw LaunchError(error) }
-    }
 
     private func spawnProcess() {
         stage = .child
@@ -329,18 +342,26 @@ final class LaunchMachine {
     }
 
     private func rootIsReady() {
-        guard let holder else { return startHooks(.proceed) }
-        if placement.holderCgroup >= 0 {
-            do throws(SyscallError) { try move(holder.pid, to: placement.holderCgroup) } catch { return fail(LaunchError(error)) }
+        if let holder, placement.holderCgroup >= 0 {
+            do throws(SyscallError) { try holder.move(to: placement.holderCgroup) } catch { return fail(LaunchError(error)) }
         }
-        resolveUser()
+        if isHeld { stage = .created } else { startInRoot() }
     }
 
-    private func move(_ pid: Int32, to cgroup: Int32) throws(SyscallError) {
-        let object = "pid \(pid) to its cgroup"
-        let file = FileDescriptor(owning: try attempt("move", object) { clinux_openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0) })
-        let text = Array("\(pid)".utf8)
-        try attempt("move", object) { text.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
+    private func startInRoot() { if holder == nil { startHooks(.proceed) } else { resolveUser() } }
+
+    /// Has the process started that was held back, or not held back at all.
+    /// - Parameter size: its terminal's, if it is another than it was to have.
+    func release(_ size: ConsoleSize?) {
+        isHeld = false
+        if let size { streams.setSize(size) }
+        guard case .created = stage else { return }
+        unwatch()
+        defer { watch() }
+        // The wait was the client's.
+        deadline = Deadline.after(milliseconds: LaunchMachine.patience)
+        stage = .child
+        startInRoot()
     }
 
     /// What is being started, for errors.

@@ -5,7 +5,7 @@ import Linux
 
 /// Both sides of a process's standard streams until it runs.
 final class StreamEnds {
-    private let streams: Placement.Streams
+    private var streams: Placement.Streams
     private let isFirst: Bool
     // The process's.
     private var input: FileDescriptor?
@@ -65,10 +65,17 @@ final class StreamEnds {
         errors = nil
     }
 
+    /// The size that the terminal shall have, if there is one.
+    func setSize(_ size: ConsoleSize) { if case .terminal = streams { streams = .terminal(size) } }
+
     /// Takes the master that the child sent.
     func takeMaster(_ number: Int32) throws(SyscallError) {
         let descriptor = FileDescriptor(owning: number)
         try descriptor.setNonBlocking()
+        // Once more: a child that was made before the size was said has made it with another.
+        if case .terminal(let size?) = streams {
+            try attempt("set size", "terminal") { cspawn_set_window_size(number, size.rows, size.columns) }
+        }
         master = consume descriptor
     }
 

@@ -140,6 +140,12 @@ public final class ControlClient {
 
     public func pause(timeout: Double? = nil) throws(ControlClientError) { try done(timeout, "pause") { .pause(tag: $0) } }
     public func resume(timeout: Double? = nil) throws(ControlClientError) { try done(timeout, "resume") { .resume(tag: $0) } }
+    /// Has a process started that waits for a client.
+    /// - Parameter session: empty for the container's own.
+    public func release(_ session: String = "", timeout: Double? = nil) throws(ControlClientError) {
+        try done(timeout, "release") { .release(tag: $0, session: session) }
+    }
+
     public func reload(timeout: Double? = nil) throws(ControlClientError) { try done(timeout, "reload") { .reload(tag: $0) } }
 
     /// The statistics, a JSON document.

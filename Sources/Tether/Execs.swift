@@ -25,6 +25,9 @@ final class Execs {
 
     init(_ runtime: Runtime) { self.runtime = runtime }
 
+    /// Those whose process runs, or is being started.
+    var launched: Int { all.count { $0.session.state != .ended && !$0.isHeld } }
+    /// These, and those that wait to be started.
     var running: Int { all.reduce(0) { $0 + ($1.session.state == .ended ? 0 : 1) } }
 
     /// Starts a process for a client.
@@ -93,9 +96,7 @@ final class Execs {
         func refuse(_ code: RequestFailure.Code, _ cause: String, _ exitCode: UInt8 = 125) -> Outcome<(Cgroup, ProcessLaunch)> {
             .failure(RequestFailure(code, exitCode: exitCode, operation: "exec", object: process.args.first ?? "", cause: cause))
         }
-        guard let container = runtime.lifecycle.container, runtime.lifecycle.isRunning else {
-            return refuse(.notRunning, "the container does not run")
-        }
+        if !runtime.lifecycle.takesProcesses { return refuse(.notRunning, "the container does not run") }
         if runtime.isPaused { return refuse(.busy, "the container is paused") }
         let group: Cgroup
         do throws(CgroupError) { group = try runtime.groups.makeSession(groupName) } catch {
@@ -105,7 +106,11 @@ final class Execs {
             cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: wantsStdin),
             filter: runtime.lifecycle.filter)
         do throws(LaunchError) {
-            return .success((group, try container.execute(process, placement: placement)))
+            guard let launch = try runtime.lifecycle.execute(process, placement) else {
+                remove(group)
+                return refuse(.notRunning, "the container does not run")
+            }
+            return .success((group, launch))
         } catch {
             remove(group)
             return refuse(.launchFailed, error.description, error.exitCode)

@@ -6,50 +6,93 @@ import Linux
 import SessionLog
 import Sessions
 
-/// The wait of a container for a client to attach (`attach.wait`).
+/// The wait of a container for a client to attach (`attach.wait`). The container is created meanwhile, but for its process: others can
+/// be started in it.
 struct Holding {
-    /// When it is started without one; nil waits for ever.
+    /// When it is started without one; nil waits for ever, or not at all.
     fileprivate(set) var until: Int64?
+    /// A client is waited for.
+    fileprivate(set) var isActive = false
     /// Holds for good: a container that is started again does not wait again.
     fileprivate(set) var isOver = false
+    /// The container is to be created anew, as the configuration is now.
+    fileprivate(set) var isOutdated = false
     /// What a client said of the terminal before there was one.
     fileprivate(set) var consoleSize: ConsoleSize?
 }
 
 extension Lifecycle {
-    /// Starts the container, or waits for a client to attach where the configuration says so.
-    func startOrHold() {
-        guard let attach = runtime.spec.tether.attach, attach.waits, !holding.isOver else { return startContainer() }
-        stage = .held
+    /// Begins to wait for a client, where the configuration says so.
+    func holdIfWanted() {
+        holding.isOutdated = false
+        guard let attach = runtime.spec.tether.attach, attach.waits, !holding.isOver, !holding.isActive else { return }
+        holding.isActive = true
         if attach.waitTimeoutSeconds > 0 { holding.until = Clock.monotonic() &+ attach.waitTimeoutSeconds &* 1_000_000_000 }
-        saveRecoveryState(.launching, nil, 0)
+    }
+
+    /// The container is created, and waits.
+    func hold() {
+        stage = .held
+        renewHeld()
+        if stage != .held { return }
         runtime.status.isWaiting = true
         runtime.status.publish()
         runtime.diagnostics.info("waiting for a client to attach")
         // Nothing else has to wait.
-        runtime.loadDrivers()
+        runtime.containerCreated()
+    }
+
+    /// Whether processes can be started beside the container's own: it runs, or waits.
+    var takesProcesses: Bool { isRunning || stage == .held }
+
+    /// Starts a process in the container.
+    /// - Returns: nil when there is no container to start it in.
+    func execute(_ process: ContainerProcess, _ placement: Placement) throws(LaunchError) -> ProcessLaunch? {
+        if stage == .held { return try launch?.execute(process, placement: placement) }
+        return isRunning ? try container?.execute(process, placement: placement) : nil
     }
 
     /// A client wants the process to be started.
     /// - Returns: false when it is too late.
     func release() -> Bool {
         if stage == .over { return false }
-        if stage == .held { startHeld("a client attached") }
-        holding.isOver = true
+        endHold("a client attached")
         return true
     }
 
     func checkHold(_ now: Int64) {
-        if let due = holding.until, due <= now { startHeld("no client attached in time") }
+        if let due = holding.until, due <= now { endHold("no client attached in time") }
     }
 
-    private func startHeld(_ why: String) {
-        holding.until = nil
+    private func endHold(_ why: String) {
         holding.isOver = true
-        runtime.status.isWaiting = false
+        if !stopHolding() { return }
         runtime.diagnostics.info("\(why): starting the container")
-        // From the beginning, for the configuration may have been read anew meanwhile.
-        begin()
+        if stage == .held { stage = .launching }
+        launch?.release(size: holding.consoleSize)
+        stepLaunch()
+    }
+
+    /// There is nothing to wait for any more.
+    /// - Returns: whether there was.
+    @discardableResult func stopHolding() -> Bool {
+        guard holding.isActive else { return false }
+        holding.isActive = false
+        holding.until = nil
+        runtime.status.isWaiting = false
+        return true
+    }
+
+    /// The configuration was read anew while the container waits. What of it the container was created with cannot change in one in
+    /// which processes run.
+    func renewHeld() {
+        guard stage == .held, launched != runtime.spec else { return }
+        if runtime.execs.launched > 0 {
+            return runtime.diagnostics.warning("the container is left as it was created, for processes run in it")
+        }
+        holding.isOutdated = true
+        runtime.status.isWaiting = false
+        cancelLaunch(Failure("start", runtime.spec.tether.id, "the configuration is another"))
     }
 
     /// The size of a terminal whose process is still to be started.

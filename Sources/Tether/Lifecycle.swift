@@ -15,11 +15,11 @@ final class Lifecycle: EventHandler, SessionOwner {
     enum Stage {
         /// Compiles the seccomp profile.
         case preparing
-        /// Waits for a client to attach.
-        case held
         /// Waits for the last process of the run before to be gone.
         case clearing
         case launching
+        /// The container is created, and its process waits for a client to attach.
+        case held
         /// The process runs, or its output is drained.
         case running
         /// Waits for the sessions beside it to end, then runs the poststop hooks.
@@ -36,7 +36,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case failed(Failure)
     }
 
-    private enum Role: Int32 { case compilation, launch, poststart, poststop }
+    private enum Role: Int32 { case filter, launch, poststart, poststop }
 
     /// How long the processes of a run that ended may take to disappear, and a process to end after SIGKILL, in milliseconds. One
     /// that hangs in the kernel never does.
@@ -49,15 +49,12 @@ final class Lifecycle: EventHandler, SessionOwner {
     private(set) var outcome: Outcome?
     private(set) var container: RunningContainer?
     private(set) var group: Cgroup?
-    private(set) var filter: SyscallFilter?
     /// The configuration that the container was started with; what is read anew meanwhile holds from the next start on.
     private(set) var launched: ContainerSpec
-    /// What ``filter`` was made of.
-    private var filtered: (profile: SeccompProfile, bounding: UInt64)?
     var restart: RestartTracker
 
-    private var compilation: SeccompCompilation?
-    private var launch: ContainerLaunch?
+    private let filterPreparation: FilterPreparation
+    private(set) var launch: ContainerLaunch?
     private var poststart: HookRun?
     private var poststop: HookRun?
     private var stepper = Stepper()
@@ -73,6 +70,9 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// What else went wrong with a container that ran.
     var trouble: FailureReport?
 
+    /// Why a container that was begun has not run.
+    private var failure: Failure?
+
     /// How far a stop has come.
     var stopping = Stopping()
 
@@ -81,10 +81,12 @@ final class Lifecycle: EventHandler, SessionOwner {
         self.session = session
         launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
+        filterPreparation = FilterPreparation(runtime.diagnostics)
         session.owner = self
     }
 
     private var spec: ContainerSpec { runtime.spec }
+    var filter: SyscallFilter? { filterPreparation.filter }
     var isRunning: Bool { stage == .running && session.state == .running }
 
     // MARK: Starting
@@ -94,40 +96,24 @@ final class Lifecycle: EventHandler, SessionOwner {
         stage = .preparing
         launched = spec
         runtime.status.enter(.launching)
-        let bounding = launched.process.capabilities.bounding
-        guard let profile = launched.seccomp else {
-            filter = nil
-            filtered = nil
-            return startOrHold()
-        }
-        if let filtered, filtered.profile == profile && filtered.bounding == bounding { return startOrHold() }
-        do throws(SeccompError) {
-            compilation = try SeccompCompilation(profile, for: SeccompTarget(boundingCapabilities: bounding))
-            stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
-        } catch {
-            fail(Failure(error.operation, error.object, error.cause))
-        }
+        prepareFilter { () throws(SeccompError) in try filterPreparation.begin(launched) }
     }
 
-    private func stepCompilation() {
+    private func prepareFilter(_ goOn: () throws(SeccompError) -> Bool) {
         stepper.pause(runtime.loop)
         do throws(SeccompError) {
-            guard let program = try compilation?.step() else {
-                return stepper.resume(runtime.loop, compilation?.descriptor ?? -1, self, role: Role.compilation.rawValue)
-            }
-            compilation = nil
-            for name in program.unknownCalls { runtime.diagnostics.warning("linux.seccomp: system call not known, skipped: \(name)") }
-            filter = SyscallFilter(instructions: program.instructions, flags: program.flags)
-            filtered = launched.seccomp.map { ($0, launched.process.capabilities.bounding) }
-            startOrHold()
+            if try goOn() { return startContainer() }
+            stepper.resume(runtime.loop, filterPreparation.descriptor, self, role: Role.filter.rawValue)
         } catch {
-            compilation = nil
             fail(Failure(error.operation, error.object, error.cause))
         }
     }
 
+    private func stepFilter() { prepareFilter { () throws(SeccompError) in try filterPreparation.step() } }
+
     /// Starts the process, once nothing is left of a run before.
-    func startContainer() {
+    private func startContainer() {
+        holdIfWanted()
         stage = .clearing
         clearDeadline = .after(milliseconds: Lifecycle.killPatience)
         clear()
@@ -157,7 +143,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(runtime.networks.completed(launched), root: Shutdown.rootfs, placement: placement)
+            launch = try ContainerLaunch.start(
+                runtime.networks.completed(launched), root: Shutdown.rootfs, placement: placement, isHeld: holding.isActive)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -170,10 +157,15 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let launch else { return }
         stepper.pause(runtime.loop)
         switch launch.step() {
-        case .waiting: stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
+        case .waiting:
+            stepper.resume(runtime.loop, launch.descriptor, self, role: Role.launch.rawValue)
+            if launch.isCreated && stage == .launching { hold() }
         case .failed(let error):
             self.launch = nil
-            fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
+            if failure == nil { failure = Failure(error.operation, error.object, error.cause, exitCode: error.exitCode) }
+            // A client may have started processes in it while it waited; what only waits can run in the next one.
+            if !holding.isOutdated { runtime.execs.containerEnded() }
+            end()
         case .started(let container):
             self.launch = nil
             started(container)
@@ -182,6 +174,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func started(_ container: RunningContainer) {
         self.container = container
+        failure = nil
         stage = .running
         stopping.processIsAnother()
         startedAt = Clock.monotonic()
@@ -212,6 +205,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The configuration was read anew.
     func configurationChanged() {
         restart.policy = spec.tether.restart
+        renewHeld()
         if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 
@@ -251,13 +245,17 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The output is drained.
     func sessionEnded(_ session: Session) {
         runtime.log.flushPartials()
-        // What lives outside of a PID namespace had its grace period.
-        try? runtime.groups.container.kill()
         if let hooks = poststart {
             hooks.abandon()
             poststart = nil
             poststartStepper.pause(runtime.loop)
         }
+        end()
+    }
+
+    private func end() {
+        // What lives outside of a PID namespace had its grace period.
+        try? runtime.groups.container.kill()
         stage = .ending
         endDeadline = .after(milliseconds: Lifecycle.killPatience)
         endOthers()
@@ -267,7 +265,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// find nothing running.
     private func endOthers() {
         guard let deadline = endDeadline else { return }
-        if runtime.execs.running > 0 || (try? runtime.groups.container.events())?.populated ?? false {
+        if runtime.execs.launched > 0 || (try? runtime.groups.container.events())?.populated ?? false {
             guard deadline.hasPassed else { return }
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
@@ -291,6 +289,10 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// Starts the container again, or ends with it.
     private func decide() {
         container = nil
+        if let failure {
+            self.failure = nil
+            return holding.isOutdated && !stopping.isAsked ? begin() : fail(failure)
+        }
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
         let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
@@ -326,20 +328,25 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// A stop ends a start that is under way, or the wait for one.
     func abandonStart() {
         let cause = "stopped before it started"
+        stopHolding()
         switch stage {
         case .preparing, .clearing:
-            compilation = nil
+            filterPreparation.abandon()
             stepper.pause(runtime.loop)
             fail(Failure("start", spec.tether.id, cause))
-        case .held:
-            runtime.status.isWaiting = false
-            fail(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
-        case .launching:
-            launch?.cancel(cause)
-            stepLaunch()
+        case .held: cancelLaunch(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
+        case .launching: cancelLaunch(Failure("start", spec.tether.id, cause))
         case .resting: if let lastRecord { over(.ended(lastRecord)) }
         case .running, .ending, .over: break
         }
+    }
+
+    /// Ends a start that is under way; `failure` is what is told of it when nothing is left of it.
+    func cancelLaunch(_ failure: Failure) {
+        if self.failure == nil { self.failure = failure }
+        stage = .launching
+        launch?.cancel(failure.cause)
+        stepLaunch()
     }
 
     private func over(_ outcome: Outcome) {
@@ -362,7 +369,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     func ready(role: Int32, _ event: Epoll.Event) {
         switch Role(rawValue: role) {
-        case .compilation: stepCompilation()
+        case .filter: stepFilter()
         case .launch: stepLaunch()
         case .poststart: stepPoststart()
         case .poststop: stepPoststop()
@@ -373,7 +380,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     var nextDeadline: Int64? {
         var next: Int64?
         switch stage {
-        case .preparing: next = compilation?.deadline.nanoseconds
+        case .preparing: next = filterPreparation.deadline?.nanoseconds
         case .held: next = holding.until
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
@@ -388,7 +395,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     func checkDeadlines(_ now: Int64) {
         switch stage {
-        case .preparing: if let due = compilation?.deadline, due.hasPassed { stepCompilation() }
+        case .preparing: if let due = filterPreparation.deadline, due.hasPassed { stepFilter() }
         case .held: checkHold(now)
         case .clearing: clear()
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }

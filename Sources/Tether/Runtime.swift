@@ -152,6 +152,13 @@ final class Runtime: EventHandler {
 
     // MARK: What the parts tell each other
 
+    /// The container is there, but for its process, which waits for a client.
+    func containerCreated() {
+        loadDrivers()
+        vic?.containerCreated()
+        control.sessionsChanged()
+    }
+
     func containerStarted() {
         // What the start took is not needed again soon.
         clinux_release_free_memory()

@@ -9,7 +9,7 @@ import VIC
 /// more, and tells the portlayer of each.
 final class VICSessions {
     private enum State {
-        /// Waits until the container runs.
+        /// Waits until there is a container to run it in.
         case waiting(VICProcess)
         case starting(VICProcess)
         case running(VICProcess)
@@ -95,6 +95,9 @@ final class VICSessions {
         }
     }
 
+    /// The container is there, and its own process waits for a client: nothing else does.
+    func containerCreated() { startWaiting() }
+
     /// The container runs.
     func containerStarted() {
         reporter.started(at: runtime.status.startedAt, resurrections: runtime.lifecycle.restart.count)
@@ -102,7 +105,7 @@ final class VICSessions {
     }
 
     private func startWaiting() {
-        guard runtime.lifecycle.isRunning else { return }
+        guard runtime.lifecycle.takesProcesses else { return }
         for entry in states {
             // As it is now: one that fails at once lets the next one begin.
             guard case .waiting = entry.state, case .waiting(let wanted)? = state(of: entry.id), let process = wanted.process else {

@@ -82,6 +82,26 @@ import Testing
         #expect(bench.taken() == [.openFailed(other, reason: 3, text: "there are no channels of type direct-tcpip")])
     }
 
+    @Test("a session that could not be started is over for whoever asks next, whether or not PID 1 has told the list anew")
+    func failedBeforeTheList() throws {
+        let bench = try bench()
+        bench.pid1.sessions.append(SessionSummary(id: "never", kind: .exec, state: .waiting))
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        _ = bench.taken()
+        let first = try bench.channel("attach", extra: Array("never".utf8))
+        let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found")
+        bench.pid1.say(.failed(tag: try #require(bench.pid1.attachments.last).0, failure))
+        try bench.run()
+        #expect(bench.taken().last == .closed(first))
+        let again = try bench.open("attach", Array("never".utf8))
+        try bench.run()
+        let wait = try #require(bench.pid1.messages.compactMap { if case .wait(let tag, "never") = $0 { tag } else { nil } }.last)
+        bench.pid1.say(.failed(tag: wait, failure))
+        try bench.run()
+        #expect(bench.taken() == [.openFailed(again, reason: 1, text: "launch failed with: x: no such executable in PATH")])
+    }
+
     @Test("a session that waits: joined, unblocked after the answer, resized, written to, its input closed, signalled")
     func session() throws {
         let bench = try bench()

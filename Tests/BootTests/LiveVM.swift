@@ -18,9 +18,10 @@ final class LiveVM {
     ///   - image: a disk; nil for the sample image.
     ///   - tether: members of the configuration's extension object, beside `control`.
     ///   - isChangeable: the VM reads its configuration from a file, which ``reconfigure(_:)`` changes.
+    ///   - isHeld: the container waits for a client to attach, and is not waited for.
     init(
         image: String? = nil, _ args: [String], tether: [String: Any] = [:], options: [String] = [], isChangeable: Bool = false,
-        _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
+        isHeld: Bool = false, _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
         config = configuration(args) { config, process in
             config["tether"] = tether.merging(["control": ["device": "/dev/ttyS0"]]) { _, own in own }
@@ -44,6 +45,7 @@ final class LiveVM {
         }
         // PID 1 answers before it has started the container process.
         for _ in 0..<300 {
+            if isHeld { return }
             if let primary = try client.list().first, primary.state != .waiting || primary.restarts > 0 { return }
             Thread.sleep(forTimeInterval: 0.1)
         }

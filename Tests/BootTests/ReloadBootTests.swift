@@ -91,6 +91,48 @@ import Testing
         try vm.client.ping()
     }
 
+    @Test("a container that waits for a client is created anew with what was read; one in which a process runs stays as it is")
+    func held() throws {
+        // The line of the attach server is a fourth one, on which nobody is.
+        let options = ["--qemu-arg", "-serial", "--qemu-arg", "null"]
+        let attach: [String: Any] = ["device": "/dev/ttyS3", "wait": true, "authentication": "none"]
+        let vm = try LiveVM(
+            ["sh", "-c", "echo never"], tether: ["id": "held", "attach": attach], options: options, isChangeable: true, isHeld: true
+        ) {
+            config, _ in config["hostname"] = "first"
+        }
+        func hostname(until expected: String) throws {
+            var name = ""
+            for _ in 0..<100 where name != expected + "\n" {
+                do { name = try vm.shell("hostname").out } catch ControlClientError.refused(let failure) where failure.code == .notRunning {
+                    Thread.sleep(forTimeInterval: 0.1)
+                }
+            }
+            #expect(name == expected + "\n")
+        }
+        func reload(_ name: String) throws {
+            try vm.reconfigure {
+                $0["hostname"] = name
+                var process = $0["process"] as? [String: Any] ?? [:]
+                process["args"] = ["sh", "-c", "echo from $(hostname), wanted by \(name); exit 3"]
+                $0["process"] = process
+            }
+            try vm.client.reload()
+        }
+        try hostname(until: "first")
+        try reload("second")
+        try hostname(until: "second")
+        let sleeper = try vm.exec(["sleep", "900"])
+        try reload("third")
+        try hostname(until: "second")
+        #expect(try vm.client.list().first?.state == .waiting)
+        try vm.client.release()
+        _ = sleeper
+        let ended = try vm.finish()
+        #expect(ended.code == 3 && ended.out == "from second, wanted by second\n", "\(ended.finished.errorText)")
+        #expect(ended.console.contains("the container is left as it was created, for processes run in it"))
+    }
+
     @Test("SIGHUP to PID 1 reads it anew")
     func hangup() throws {
         let vm = try LiveVM(["sleep", "900"], isChangeable: true) { config, process in

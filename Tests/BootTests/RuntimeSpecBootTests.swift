@@ -168,6 +168,15 @@ import Testing
         }
     }
 
+    @Test("a hook that fails ends the start; of a start that was begun and failed, poststop hooks are told")
+    func failedStart() throws {
+        var hooks = Self.hooks
+        hooks["createContainer"] = [["path": "/run/rootfs/bin/busybox", "args": ["sh", "-c", "echo why >&2; exit 4"]]]
+        let vm = try VM.boot(config: configuration(["true"]) { config, _ in config["hooks"] = hooks })
+        vm.expectFailure(125, phase: "launching", says: ["createContainer", "why"])
+        #expect(vm.out.isEmpty && vm.console.contains("hook poststop stopped"), "\(vm.console.suffix(2000))")
+    }
+
     @Test("a user namespace with its mappings, and a time namespace with its offsets")
     func userAndTime() throws {
         let script = """
@@ -194,7 +203,8 @@ import Testing
             "id=0:0", "0 100000 65536", "0 200000 1000", "monotonic 3600 5", "boottime 7200 0", "late", "image=65534:65534",
             "own=1000:7", "writable", "box", "1", "mounted",
         ] { #expect(lines.contains(line), "'\(line)' is missing in:\n\(session.output)\n\(session.errorOutput)") }
-        #expect(session.errorOutput.contains("drop_caches"), "what is the VM's is not writable")
+        // Which of the two streams is told first is chance.
+        try session.wait("the complaint that what is the VM's is not writable", timeout: 60) { session.errorOutput.contains("drop_caches") }
 
         let spaces = try vm.shell(
             "for n in user time mnt; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/2/ns/$n) ] && echo $n; done; id -u")

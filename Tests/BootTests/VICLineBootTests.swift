@@ -85,6 +85,7 @@ import VIC
             $0.stopSignal = "USR1"
         }
         config.hostKey = Array(made.stdout)
+        config.execs = [VICVM.session("early", ["sh", "-c", "touch /tmp/early; exit 3"])]
         let vm = try Machine(config)
         var client = try VICClient(vm.line, patience: 120)
         let shell = try start(vm, client)
@@ -101,10 +102,15 @@ import VIC
         try stop(vm, client, again)
     }
 
-    /// A18, A35: nothing runs before `unblock`, and then no output is lost.
+    /// A18, A35: the container's process does not run before `unblock`, and then no output is lost. A20: what needs no `unblock` runs.
     private func start(_ vm: Machine, _ client: VICClient) throws -> ChannelID {
-        #expect(client.global("container-ids") == VICClient.wired("c0ffee"))
         #expect(client.rejection("unknown") == "session unknown is invalid")
+        #expect(client.wait(seconds: 30) { client.rejection("early") == "process finished with exit code: 3" })
+        let execution = try #require(client.execute("ls /tmp/early; ps | grep -c '[a]t-once'"))
+        #expect(client.wait { client.isClosed(execution) } && client.output(execution) == "/tmp/early\n0\n")
+        #expect(client.wait { vm.guestinfo.contains("early.status@non-persistent = \"3\"") }, "\(vm.guestinfo)")
+        #expect(!vm.guestinfo.contains("c0ffee.started"))
+        #expect(client.wait { client.global("container-ids") == VICClient.wired("c0ffee") }, "what has ended is not in the list")
         Thread.sleep(forTimeInterval: 5)
         let channel = try #require(client.open("c0ffee"))
         #expect(client.request(channel, "window-change", VICClient.size(80, 24)) == false)
