@@ -9,7 +9,7 @@ import Testing
         request.message(sequence: 7).bytes.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
     }
 
-    /// What `ip` sends for the same, taken from the kernel's side with nlmon, but for sequence numbers and the order of attributes.
+    /// Written by hand after linux/netlink.h and linux/rtnetlink.h; that the kernel takes them, SystemTests see.
     @Test func requestsAreTheBytesTheKernelReads() throws {
         let address = try ipPrefix("192.0.2.7/24")
         let address6 = try ipPrefix("2001:db8::7/64")

@@ -241,7 +241,8 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             }
             try busybox(["ip", "link", "set", "veth1", "netns", try Files.readText(directory + "/server")])
             defer {
-                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGTERM) }
+                // Not SIGTERM, which such a thread has blocked, and with it whatever it starts.
+                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
                 pclose(server)
             }
 
