@@ -73,11 +73,11 @@ swift: | packages
 # ---- Programs ------------------------------------------------------------------------------------------------------
 
 # swift build leaves a program alone that has not changed, so a stamp says when it last looked.
-guest := build/init build/tether-relay build/tether-attach
+guest := build/init build/tether-relay build/tether-attach build/tether-lease
 $(guest): build/.guest
 	@[ -e $@ ] || scripts/build-guest build/guest $(guest)
 build/.guest: $(sources) scripts/build-guest | swift
-	$(say) Building PID 1, its relay and its attach server (Embedded Swift)"
+	$(say) Building PID 1 and its helpers (Embedded Swift)"
 	@mkdir -p build
 	@scripts/build-guest build/guest $(guest)
 	@touch $@
@@ -102,9 +102,14 @@ build/modules-$(KERNEL_FLAVOUR).cpio.zst: $(kernel)/vmlinuz iso/modules iso/make
 	$(say) Packing the kernel modules"
 	@iso/make-modules $(kernel) $@
 
-build/init.cpio.zst: $(guest) iso/make-initramfs iso/make-cpio
+build/udhcpc: iso/fetch-udhcpc | packages
+	$(say) Fetching Debian's DHCP client"
+	@iso/fetch-udhcpc $@
+	@touch $@
+
+build/init.cpio.zst: $(guest) build/udhcpc iso/make-initramfs iso/make-cpio
 	$(say) Packing the initramfs"
-	@iso/make-initramfs $(guest) $@
+	@iso/make-initramfs $(guest) build/udhcpc $@
 
 # Changes when another kernel or command line is asked for than that of the last run.
 build/.kernel: FORCE

@@ -48,6 +48,7 @@ let guestTargets: [Target] = [
     .target(name: "Seccomp", dependencies: ["CSeccomp", "CLinux", "ContainerSpec", "Linux"], swiftSettings: guest),
     .target(name: "KernelModules", dependencies: ["CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Storage", dependencies: ["CBlkid", "CMount", "CLinux", "KernelModules", "Linux"], swiftSettings: guest),
+    .target(name: "Network", dependencies: ["CLinux", "ContainerSpec", "Linux"], swiftSettings: guest),
     .target(name: "SessionLog", dependencies: ["CNettle", "CLinux", "Linux"], swiftSettings: guest),
     .target(name: "Control", dependencies: ["Linux", "SessionLog"], swiftSettings: guest),
     .target(name: "LineHandshake", swiftSettings: guest),
@@ -66,12 +67,14 @@ let guestTargets: [Target] = [
     .executableTarget(
         name: "Tether",
         dependencies: [
-            "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Seccomp", "Sessions",
-            "Storage", "SessionLog", "Control", "VIC",
+            "CCrash", "Cgroups", "Container", "CLinux", "Linux", "GuestInfo", "ContainerSpec", "KernelModules", "Network", "Seccomp",
+            "Sessions", "Storage", "SessionLog", "Control", "VIC",
         ],
         swiftSettings: guest, linkerSettings: guestLinker),
     .executableTarget(
         name: "TetherRelay", dependencies: ["CLinux", "Control", "Linux"], swiftSettings: guest, linkerSettings: guestLinker),
+    .executableTarget(
+        name: "TetherLease", dependencies: ["CLinux", "Network"], swiftSettings: guest, linkerSettings: guestLinker),
     .target(name: "Attach", dependencies: ["Control", "LineHandshake", "Linux", "SessionLog", "SSH", "VIC"], swiftSettings: guest),
     .executableTarget(
         name: "TetherAttach", dependencies: ["Attach", "CLinux", "Control", "Linux", "SSH", "SessionLog"], swiftSettings: guest,
@@ -154,7 +157,9 @@ let testTargets: [Target] = [
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
         name: "VirtualMachineTests",
-        dependencies: ["VirtualMachine", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux"],
+        dependencies: [
+            "VirtualMachine", "ContainerSpec", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux",
+        ],
         swiftSettings: common),
     .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
     .testTarget(
@@ -171,6 +176,8 @@ let testTargets: [Target] = [
     .testTarget(
         name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "Base64Coding", "CLinux", "CZlib", "Linux"], exclude: ["VICClient", "asyncssh"],
         swiftSettings: common),
+    .testTarget(
+        name: "NetworkTests", dependencies: ["Network", "CLinux", "ContainerSpec", "Linux", "TetherLease"], swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
     .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
@@ -191,8 +198,12 @@ let fuzzTargets: [Target] = [
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH", "Base64Coding"]),
     ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH", "NettleOnce"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzAttachClient", ["AttachClient", "SSH"]),
+<<<<<<< HEAD
     ("FuzzVIC", ["VIC", "ContainerSpec"]),
     ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
+=======
+    ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec"]),
+>>>>>>> net
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],

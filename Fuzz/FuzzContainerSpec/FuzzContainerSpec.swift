@@ -58,7 +58,30 @@ private func check(_ spec: ContainerSpec) {
     if let check = spec.tether.healthCheck {
         expect(check.test.arguments.first?.isEmpty == false && check.interval >= 1_000_000 && check.timeout >= 1_000_000)
     }
+    if let network = spec.tether.network { check(network) }
     expect((4...16_384).contains(spec.tether.sessions.ringKiB) && (1...256).contains(spec.tether.sessions.maxSessions))
+}
+
+/// What whoever sets adapters up relies on.
+private func check(_ network: NetworkSettings) {
+    expect((1...NetworkSettings.interfaceLimit).contains(network.interfaces.count))
+    for (index, interface) in network.interfaces.enumerated() {
+        expect(!network.interfaces[..<index].contains { $0.match == interface.match })
+        expect(interface.name.map { interfaceNameProblem($0) == nil } ?? true)
+        if case .name(let name) = interface.match { expect(interfaceNameProblem(name) == nil) }
+        expect(Set(interface.addresses.map(\.address)).count == interface.addresses.count)
+        expect(interface.addresses.count <= InterfaceSettings.addressLimit && interface.routes.count <= InterfaceSettings.routeLimit + 2)
+        expect(interface.nameservers.count <= InterfaceSettings.nameserverLimit)
+        expect(interface.mtu.map { (68...65535).contains($0) } ?? true)
+        for route in interface.routes {
+            expect(route.destination.map { $0 == $0.network && $0.length > 0 } ?? (route.gateway != nil))
+            if let gateway = route.gateway, let destination = route.destination {
+                expect(gateway.isIPv4 == destination.address.isIPv4)
+            }
+        }
+        // One word each in /etc/resolv.conf.
+        expect(interface.searchDomains.allSatisfy { isPlainName($0, limit: 253) })
+    }
 }
 
 private func check(_ process: ContainerProcess) {

@@ -17,4 +17,11 @@ const char *clinux_argument(int index) {
     return index >= 0 && index < argument_count ? argument_values[index] : NULL;
 }
 
+const char *clinux_environment(int index) {
+    if (index < 0 || environ == NULL) return NULL;
+    for (int at = 0; environ[at] != NULL; at++)
+        if (at == index) return environ[at];
+    return NULL;
+}
+
 int64_t clinux_start_nanoseconds(void) { return start_nanoseconds; }

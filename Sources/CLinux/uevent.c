@@ -20,17 +20,3 @@ int clinux_uevent_socket(int buffer) {
     }
     return fd;
 }
-
-ssize_t clinux_uevent_receive(int fd, void *buffer, size_t size) {
-    struct sockaddr_nl from;
-    memset(&from, 0, sizeof from);
-    struct iovec part = { .iov_base = buffer, .iov_len = size };
-    struct msghdr message = { .msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part, .msg_iovlen = 1 };
-    ssize_t length;
-    do length = recvmsg(fd, &message, 0);
-    while (length < 0 && errno == EINTR);
-    if (length < 0) return -1;
-    if (message.msg_flags & MSG_TRUNC) return 0;
-    if (message.msg_namelen != sizeof from || from.nl_pid != 0) return 0;
-    return length;
-}

@@ -1,7 +1,8 @@
 /// `tether.network`: the VM's network adapters, as version 2 of cloud-init's network configuration has them (netplan's form, in
 /// JSON; docs/configuration.md has the part of it that is honoured).
 public struct NetworkSettings: Equatable, Sendable {
-    /// In the order of the configuration, in which they are set up.
+    /// In the order of the configuration, in which they are set up. No two of them match the same name, address or slot, or have a
+    /// route with the same destination and metric.
     public var interfaces: [InterfaceSettings] = []
 
     public init() {}
@@ -26,7 +27,10 @@ public struct InterfaceSettings: Equatable, Sendable {
     public var name: String?
     /// `dhcp4`: an IPv4 address, routes, name servers and a domain come by DHCP.
     public var usesDHCP = false
-    /// `addresses`.
+    /// `dhcp4-overrides.use-routes`: the routes that DHCP gives are set, that to its router as the default route among them. Without
+    /// it they are not; the router is still what the server says the gateway is.
+    public var takesDHCPRoutes = true
+    /// `addresses`, each once.
     public var addresses: [IPPrefix] = []
     public var routes: [RouteSettings] = []
     /// `nameservers.addresses`; before those that DHCP gives.
@@ -46,9 +50,9 @@ public struct InterfaceSettings: Equatable, Sendable {
 
 /// One of `routes`.
 public struct RouteSettings: Equatable, Sendable {
-    /// `to`; nil for `default`.
+    /// `to`, with no bits behind its prefix; nil for `default`, which has a gateway.
     public var destination: IPPrefix?
-    /// `via`; nil for a destination that is on the link itself.
+    /// `via`, of the destination's family; nil for a destination that is on the link itself.
     public var gateway: IPAddress?
     /// `metric`; nil is the kernel's default.
     public var metric: UInt32?

@@ -4,6 +4,9 @@ final class IssueList {
     private(set) var omitted = 0
     private(set) var warnings: [SpecIssue] = []
 
+    /// How much was reported so far.
+    var count: Int { issues.count &+ omitted }
+
     func report(_ kind: SpecIssue.Kind, _ path: String, _ problem: String) {
         if issues.count < SpecError.limit { issues.append(SpecIssue(kind, path, problem)) } else { omitted += 1 }
     }

@@ -36,9 +36,13 @@ extension TetherSettings {
             }
             attach = settings
         }
+        // An adapter without properties is not nothing: it is brought up.
+        if let object = reader.object("network"), object.members.contains(where: { $0.value != .null }) {
+            network = NetworkSettings.read(object)
+        }
         reader.refuseUnknown([
             "id", "rootfs", "log", "stop", "drain", "stdin", "sessions", "restart", "healthcheck", "control", "memoryReserveKiB", "init",
-            "debug", "attach",
+            "debug", "attach", "network",
         ])
     }
 }

@@ -21,6 +21,8 @@ public struct ModuleError: Error, Equatable, Sendable, CustomStringConvertible {
 public enum ModuleSelection: Sendable {
     /// What a boot needs: storage controllers and disks (PCI class 01, SCSI but CD-ROM, virtio block and SCSI), and the power button.
     case boot
+    /// Network adapters (PCI class 02, virtio network).
+    case network
     /// Everything in the machine for which the image has a module.
     case all
 }

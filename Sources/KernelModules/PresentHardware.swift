@@ -23,6 +23,11 @@ extension ModuleSelection {
     public func includes(_ alias: String) -> Bool {
         switch self {
         case .all: return true
+        case .network:
+            let bytes = Array(alias.utf8)
+            if bytes.starts(with: "virtio:d00000001".utf8) { return true }
+            // A virtio device shows itself behind a PCI device, whose class says what it is, too.
+            return bytes.starts(with: "pci:".utf8) && ModuleSelection.pciClass(bytes) == "02"
         case .boot:
             let bytes = Array(alias.utf8)
             if bytes.starts(with: "scsi:".utf8) { return !bytes.starts(with: "scsi:t-0x05".utf8) }

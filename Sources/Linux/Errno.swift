@@ -17,6 +17,9 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable, Cus
     public static let timedOut = Errno(rawValue: ETIMEDOUT)
     public static let noBufferSpace = Errno(rawValue: ENOBUFS)
     public static let ioError = Errno(rawValue: EIO)
+    public static let noDevice = Errno(rawValue: ENODEV)
+    public static let noAddress = Errno(rawValue: EADDRNOTAVAIL)
+    public static let busy = Errno(rawValue: EBUSY)
     public static let brokenPipe = Errno(rawValue: EPIPE)
 
     /// The text of strerror(3), for example "No such file or directory".

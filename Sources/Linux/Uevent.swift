@@ -82,7 +82,7 @@ public struct UeventSocket: ~Copyable {
         while true {
             var reading: Reading?
             let length = withUnsafeTemporaryAllocation(byteCount: UeventSocket.messageSize, alignment: 8) { buffer in
-                let length = clinux_uevent_receive(socket.rawValue, buffer.baseAddress, buffer.count)
+                let length = clinux_netlink_receive(socket.rawValue, buffer.baseAddress, buffer.count)
                 if length > 0, let event = Uevent(parsing: UnsafeRawBufferPointer(rebasing: buffer[..<length])) { reading = .event(event) }
                 return length
             }

@@ -29,6 +29,44 @@ public struct Status: Sendable, Equatable {
         }
     }
 
+    /// How one of the VM's network adapters is set up.
+    public struct Network: Sendable, Equatable {
+        /// As it is called in the VM: `eth0`.
+        public var interface: String
+        /// With their prefix lengths: `192.0.2.7/24`.
+        public var addresses: [String]
+        /// The default route's.
+        public var gateway: String?
+        public var nameservers: [String]
+        /// `static`, or `dhcp` where at least one address comes that way.
+        public var source: String
+
+        public init(interface: String, addresses: [String], gateway: String?, nameservers: [String], source: String) {
+            self.interface = interface
+            self.addresses = addresses
+            self.gateway = gateway
+            self.nameservers = nameservers
+            self.source = source
+        }
+
+        fileprivate func write(to writer: inout JSONWriter) {
+            writer.beginObject()
+            writer.member("interface", interface)
+            Network.write("addresses", addresses, to: &writer)
+            if let gateway { writer.member("gateway", gateway) }
+            if !nameservers.isEmpty { Network.write("nameservers", nameservers, to: &writer) }
+            writer.member("source", source)
+            writer.endObject()
+        }
+
+        private static func write(_ name: String, _ texts: [String], to writer: inout JSONWriter) {
+            writer.key(name)
+            writer.beginArray()
+            for text in texts { writer.string(text) }
+            writer.endArray()
+        }
+    }
+
     public var phase: Phase
     /// The container's id, once the configuration is read.
     public var id: String?
@@ -47,6 +85,8 @@ public struct Status: Sendable, Equatable {
     public var error: FailureReport?
     /// What the configuration asks for and this version does not do: a few fixed words.
     public var notHonoured: [String] = []
+    /// The adapters that are there, of those that the configuration names.
+    public var network: [Network] = []
     /// The phases that are over, in order.
     public var timings: [Timing]
     /// Microseconds since PID 1's first instruction.
@@ -104,6 +144,12 @@ public struct Status: Sendable, Equatable {
             writer.key("notHonoured")
             writer.beginArray()
             for word in notHonoured { writer.string(word) }
+            writer.endArray()
+        }
+        if !network.isEmpty {
+            writer.key("network")
+            writer.beginArray()
+            for adapter in network { adapter.write(to: &writer) }
             writer.endArray()
         }
         writer.key("timings")

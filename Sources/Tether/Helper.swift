@@ -9,6 +9,9 @@ final class Helper: EventHandler {
     private let argument: String
     /// Makes what the program reads from its descriptor 4, once for each start; nil where it reads nothing.
     private let settings: (() throws(SyscallError) -> [UInt8])?
+    /// Starts the program where it is not started as the others are: with its socket, which keeps messages whole, and its standard
+    /// error. Returns its process id, −1 with errno.
+    private let launch: ((_ socket: Int32, _ errors: Int32) -> Int32)?
     private let loop: EventLoop
     private let diagnostics: Diagnostics
     private var process: Int32?
@@ -27,12 +30,13 @@ final class Helper: EventHandler {
 
     init(
         _ name: String, _ path: String, _ argument: String, _ loop: EventLoop, _ diagnostics: Diagnostics,
-        settings: (() throws(SyscallError) -> [UInt8])? = nil
+        settings: (() throws(SyscallError) -> [UInt8])? = nil, launch: ((_ socket: Int32, _ errors: Int32) -> Int32)? = nil
     ) {
         self.name = name
         self.path = path
         self.argument = argument
         self.settings = settings
+        self.launch = launch
         self.loop = loop
         self.diagnostics = diagnostics
     }
@@ -55,9 +59,10 @@ final class Helper: EventHandler {
 
     private func start() throws(SyscallError) -> Int32 {
         var ends: (Int32, Int32) = (-1, -1)
+        let type = launch == nil ? clinux_stream_socket : clinux_packet_socket
         try attempt("socketpair", name) {
             withUnsafeMutableBytes(of: &ends) {
-                socketpair(AF_UNIX, clinux_stream_socket, 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
+                socketpair(AF_UNIX, type, 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self))
             }
         }
         let ours = FileDescriptor(owning: ends.0)
@@ -69,7 +74,9 @@ final class Helper: EventHandler {
         let reading = FileDescriptor(owning: pipe.0)
         let writing = FileDescriptor(owning: pipe.1)
         var pid: Int32 = 0
-        if let settings {
+        if let launch {
+            pid = try attempt("start", path) { launch(theirs.rawValue, writing.rawValue) }
+        } else if let settings {
             let file = try Helper.file(of: try settings())
             pid = try attempt("start", path) { clinux_start_helper(path, argument, theirs.rawValue, file.rawValue, writing.rawValue) }
         } else {
@@ -93,6 +100,12 @@ final class Helper: EventHandler {
         try attempt("seal", object) { clinux_fcntl_int(file.rawValue, clinux_add_seals, clinux_all_seals) }
         try attempt("lseek", object) { lseek(file.rawValue, 0, SEEK_SET) }
         return file
+    }
+
+    /// Ends it, and does not start it again.
+    func terminate() {
+        isWanted = false
+        if let process { _ = kill(process, SIGTERM) }
     }
 
     func ready(role: Int32, _ event: Epoll.Event) {

@@ -154,7 +154,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {
-            launch = try ContainerLaunch.start(launched, root: Shutdown.rootfs, placement: placement, isHeld: holding.isActive)
+            launch = try ContainerLaunch.start(
+                runtime.networks.completed(launched), root: Shutdown.rootfs, placement: placement, isHeld: holding.isActive)
             stepLaunch()
         } catch {
             fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
@@ -326,7 +327,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.status.enter(.launching)
     }
 
-    private func fail(_ failure: Failure) {
+    /// Ends a start that cannot go on.
+    func fail(_ failure: Failure) {
         // A stop while the container was being started again ends it as its last run did.
         if stopping.isAsked, let lastRecord { over(.ended(lastRecord)) } else { over(.failed(failure)) }
     }

@@ -46,6 +46,7 @@ extension Runtime {
         // A container that has been started waits no more, whatever is said.
         if let waits = old.tether.attach?.waits { new.tether.attach?.waits = waits }
         keep(new.tether.attach != old.tether.attach, "tether.attach")
+        keep(new.tether.network != old.tether.network, "tether.network")
         keep(new.tether.log.format != old.tether.log.format, "tether.log.format")
         keep(new.tether.memoryReserveKiB != old.tether.memoryReserveKiB, "tether.memoryReserveKiB")
         keep(new.tether.sessions.ringKiB != old.tether.sessions.ringKiB, "tether.sessions.ringKiB")
@@ -54,6 +55,7 @@ extension Runtime {
         new.tether.rootfs = old.tether.rootfs
         new.tether.control = old.tether.control
         new.tether.attach = old.tether.attach
+        new.tether.network = old.tether.network
         new.tether.log.format = old.tether.log.format
         new.tether.memoryReserveKiB = old.tether.memoryReserveKiB
         new.tether.sessions.ringKiB = old.tether.sessions.ringKiB

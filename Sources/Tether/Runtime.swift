@@ -23,7 +23,7 @@ final class Runtime: EventHandler {
     let diagnostics: Diagnostics
     let status: StatusReporter
     let groups: CgroupHierarchy
-    private let modules: ModuleLoader
+    let modules: ModuleLoader
     let readSpec: () throws(Failure) -> ContainerSpec
     private let buffer = ReadBuffer()
 
@@ -32,6 +32,7 @@ final class Runtime: EventHandler {
     private(set) lazy var health = HealthChecks(self)
     private(set) lazy var freezer = Freezer(self)
     private(set) lazy var control = ControlServer(self)
+    private(set) lazy var networks = Networks(self)
     /// nil where the configuration is not VIC's.
     var vic: VICSessions?
 
@@ -69,7 +70,7 @@ final class Runtime: EventHandler {
     /// Runs until the container has ended for good.
     func run() throws(SyscallError) -> Lifecycle.Outcome {
         _ = loop.watch(stops.descriptor, .readable, self, role: Role.stops.rawValue)
-        lifecycle.begin()
+        networks.begin()
         // Signals that came before this were taken while booting: a stop may have been asked for.
         reap()
         stopIfRequested()
@@ -84,7 +85,8 @@ final class Runtime: EventHandler {
         let deadline = Deadline.after(milliseconds: spec.tether.drain.deadlineSeconds &* 1000)
         // A process that SIGKILL has not ended will not end now: who follows it is not kept waiting for that.
         let lastWords = Deadline.after(milliseconds: spec.tether.sessions.slowClientSeconds &* 1000)
-        while !control.isClosed && !deadline.hasPassed {
+        networks.close()
+        while !(control.isClosed && networks.isClosed) && !deadline.hasPassed {
             control.close("the VM powers off", whoeverFollows: execs.running > 0 && lastWords.hasPassed)
             do throws(SyscallError) { try turn(until: Clock.monotonic() &+ 100_000_000) } catch {
                 return diagnostics.warning(error.description)
@@ -109,6 +111,7 @@ final class Runtime: EventHandler {
         health.checkDeadlines(now)
         freezer.checkDeadlines(now)
         vic?.checkDeadlines(now)
+        networks.checkDeadlines(now)
         control.turnEnded(now)
     }
 
@@ -116,7 +119,7 @@ final class Runtime: EventHandler {
         var next = log.nextDue.earlier(lifecycle.session.nextDeadline).earlier(lifecycle.nextDeadline)
         for exec in execs.all { next = next.earlier(exec.session.nextDeadline) }
         return next.earlier(execs.nextDeadline).earlier(health.nextDeadline).earlier(freezer.nextDeadline).earlier(control.nextDeadline)
-            .earlier(vic?.nextDeadline)
+            .earlier(vic?.nextDeadline).earlier(networks.nextDeadline)
     }
 
     // MARK: Sessions
@@ -232,7 +235,9 @@ final class Runtime: EventHandler {
         }
     }
 
-    private func take(_ child: Children.Ended) -> Bool { lifecycle.reaped(child) || execs.reaped(child) || control.reaped(child) }
+    private func take(_ child: Children.Ended) -> Bool {
+        lifecycle.reaped(child) || execs.reaped(child) || control.reaped(child) || networks.reaped(child)
+    }
 
     /// Watches the ports that have something to get rid of.
     private func updatePorts() {

@@ -22,6 +22,7 @@ final class StatusReporter {
     var isWaiting = false
     var health: Status.Health?
     var notHonoured: [String] = []
+    var network: [Status.Network] = []
     /// Tells VIC's portlayer, where it is that which configured the VM.
     var vic: VICReporter?
 
@@ -80,6 +81,7 @@ final class StatusReporter {
             phase: phase, id: id, pid: pid, startedAt: startedAt, restarts: restarts, isPaused: isPaused, isWaiting: isWaiting,
             health: health, timings: timings, totalMicroseconds: (Clock.monotonic() - started) / 1000)
         status.notHonoured = notHonoured
+        status.network = network
         return status
     }
 

@@ -23,6 +23,8 @@ final class VICSessions {
     private let runtime: Runtime
     private let dialect: VICDialect
     private let reporter: VICReporter
+    /// nil before the keys are read.
+    let networks: VICNetworkReporter?
     private var states: [(id: String, state: State)] = []
     /// Sessions that were asked to stop, and when they are killed.
     private var stopping: [(id: String, due: Int64)] = []
@@ -31,6 +33,7 @@ final class VICSessions {
         self.runtime = runtime
         self.dialect = dialect
         self.reporter = reporter
+        networks = dialect.plan.map { VICNetworkReporter($0, reporter, runtime.diagnostics) }
         dialect.known = { id in self.knowledge(of: id) }
         take()
     }

@@ -178,6 +178,38 @@ public struct VICNetworkEndpoint: Equatable, Sendable {
     public var isInternal = false
 
     public init() {}
+
+    /// What may come in and go out.
+    public var trust: VICTrust { VICTrust(rawValue: network.trustLevel) ?? .unspecified }
+
+    /// A port is to be reached by another number: `8080:80/tcp`.
+    public var redirects: Bool { ports.contains { $0.utf8.contains(UInt8(ascii: ":")) } }
+}
+
+/// `TrustLevel`. Any other number is taken for unspecified.
+public enum VICTrust: Int64, Sendable, CustomStringConvertible {
+    /// As published.
+    case unspecified = 0
+    /// Only what is in `ports` comes in; all goes out.
+    case published = 1
+    case open = 2
+    /// Nothing comes in or goes out.
+    case closed = 3
+    /// Nothing comes in; all goes out.
+    case outbound = 4
+    /// As outbound, and whatever comes from `pools` comes in.
+    case peers = 5
+
+    public var description: String {
+        switch self {
+        case .unspecified: "unspecified, and so published"
+        case .published: "published"
+        case .open: "open"
+        case .closed: "closed"
+        case .outbound: "outbound"
+        case .peers: "peers"
+        }
+    }
 }
 
 /// The network that an adapter is on (VIC's `ContainerNetwork`).
@@ -194,7 +226,7 @@ public struct VICNetwork: Equatable, Sendable {
     public var isDefault = false
     public var nameservers: [VICAddress] = []
     public var pools: [VICAddressPool] = []
-    /// 0 unspecified, 1 published, 2 open, 3 closed, 4 outbound, 5 peers.
+    /// ``VICTrust``
     public var trustLevel: Int64 = 0
     /// What DHCP said. The guest's to write.
     public var assignedGateway = VICAddressRange()

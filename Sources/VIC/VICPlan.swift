@@ -9,6 +9,10 @@ public struct VICPlan: Equatable, Sendable {
     public var primary: VICSession
     /// The processes to start beside it: further sessions, and execs.
     public var others: [VICProcess]
+    /// The networks, in the order of their names, and the adapters in ``ContainerSpec/TetherSettings/network`` that they are on. One
+    /// whose keys make no adapter is missing, with a warning.
+    public var endpoints: [VICEndpoint]
+    /// As they are before DHCP has given anything (``VICFiles/with(_:)``).
     public var files: VICFiles
     /// What is asked for and not done, a fixed word each.
     public var notHonoured: [String]
@@ -71,9 +75,13 @@ extension VICExecutorConfig {
         for session in execs where session.key != primary.key {
             others.append(session.beside(isExec: true, known(session.key), &warnings))
         }
+        let network = VICNetworkPlan(self)
+        spec.tether.network = network.settings
+        warnings += network.warnings
+        let files = VICFiles(hostname: spec.hostname ?? "", domainname: domainname, endpoints: network.endpoints)
         let notHonoured = unbuilt(primary, &warnings)
         return VICPlan(
-            spec: spec, primary: primary, others: others, files: VICFiles(self, hostname: spec.hostname ?? ""), notHonoured: notHonoured,
+            spec: spec, primary: primary, others: others, endpoints: network.endpoints, files: files, notHonoured: notHonoured,
             warnings: warnings)
     }
 
@@ -134,9 +142,9 @@ extension VICExecutorConfig {
             note(
                 "mounts", VICKey().field("mounts").element(mount.key), "no volume is mounted; \(mount.source.text) on \(mount.destination)")
         }
-        for network in networks {
-            let address = network.ip?.text.map { ", \($0)" } ?? ""
-            note("networks", VICKey().field("networks").element(network.key), "no network is set up; slot \(network.id)\(address)")
+        for endpoint in networks where endpoint.trust != .open || endpoint.redirects {
+            let key = VICKey().field("networks").element(endpoint.key).field("network").field("TrustLevel")
+            note("firewall", key, "\(endpoint.trust); no port is closed, and none redirected")
         }
         for (key, syslog) in [(VICKey(), diagnostics.syslog), (sessionKey, primary.diagnostics.syslog)] {
             guard let syslog else { continue }
@@ -148,7 +156,7 @@ extension VICExecutorConfig {
                 "restart", VICKey.session(session.key, isExec: isExec).field("restart"), "only the container's own session is started again"
             )
         }
-        if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "no network is set up") }
+        if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "answers take the routes that all else takes") }
         return words
     }
 }

@@ -18,10 +18,24 @@ public struct ContainerConfiguration: Sendable, Equatable, Encodable {
         var readonly: Bool
     }
 
+    /// An adapter that asks DHCP (docs/configuration.md, `tether.network`).
+    struct Adapter: Sendable, Equatable, Encodable {
+        var dhcp4 = true
+    }
+    struct Network: Sendable, Equatable, Encodable {
+        var version = 2
+        var ethernets: [String: Adapter]
+    }
+    struct Tether: Sendable, Equatable, Encodable {
+        var network: Network
+    }
+
     private(set) var ociVersion = "1.2.0"
     var process: Process
     var root: Root
     var hostname: String
+    /// nil leaves it out.
+    var tether: Tether?
 
     /// The PATH a container gets that sets none: the one Docker gives.
     public static let defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,9 +43,10 @@ public struct ContainerConfiguration: Sendable, Equatable, Encodable {
     /// - Parameters:
     ///   - environment: `NAME=value`; a later one replaces an earlier one of the same name. PATH is added if absent.
     ///   - terminal: the value of TERM if `environment` has none; nil leaves it out.
+    ///   - adapters: how many network adapters the VM has; each asks DHCP.
     public init(
         arguments: [String], environment: [String] = [], terminal: String? = nil, directory: String = "/", uid: UInt32 = 0, gid: UInt32 = 0,
-        hostname: String = "container", isReadOnly: Bool = false
+        hostname: String = "container", isReadOnly: Bool = false, adapters: Int = 0
     ) {
         var variables = ["PATH=\(Self.defaultPath)"]
         if let terminal { variables.append("TERM=\(terminal)") }
@@ -43,6 +58,10 @@ public struct ContainerConfiguration: Sendable, Equatable, Encodable {
         process = Process(args: arguments, cwd: directory, env: variables, user: User(uid: uid, gid: gid))
         root = Root(readonly: isReadOnly)
         self.hostname = hostname
+        if adapters > 0 {
+            let names = (0..<adapters).map { ("eth\($0)", Adapter()) }
+            tether = Tether(network: Network(ethernets: Dictionary(uniqueKeysWithValues: names)))
+        }
     }
 
     /// The configuration as JSON, with its members sorted.

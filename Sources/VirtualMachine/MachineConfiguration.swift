@@ -52,6 +52,10 @@ public struct MachineConfiguration: Sendable, Equatable {
     /// MiB.
     public var memory = 512
     public var cpus = 1
+    /// An adapter each, in the first of ``adapterSlots``; no more than these.
+    public var networks: [Network] = []
+    /// On the first adapter.
+    public var publishedPorts: [PublishedPort] = []
     /// Identifies the VM; 16 bytes.
     public var uuid: [UInt8]
     /// Further QEMU options, appended as they are.
@@ -99,7 +103,7 @@ public struct MachineConfiguration: Sendable, Equatable {
         }
         line += ["-chardev", "socket,id=gdb,fd=\(channels.gdb)", "-gdb", "chardev:gdb"]
         line += ["-chardev", "socket,id=monitor,fd=\(channels.monitor)", "-mon", "chardev=monitor,mode=control"]
-        line += firmwareArguments + bootArguments + diskArguments
+        line += firmwareArguments + bootArguments + diskArguments + networkArguments
         return line + extraArguments
     }
 

@@ -20,6 +20,9 @@ struct RunCommand: ParsableCommand {
 
             Ctrl-C presses the VM's power button, so that the container is stopped; a second one kills the VM.
 
+            With --network the VM has an adapter, on QEMU's own network: the way out goes through this machine. A command's container \
+            gets its address by DHCP, and so with --vic; an OCI config.json has tether.network itself.
+
             The exit status is the container's. 124: the time of --timeout was over. 125: the VM, tether or QEMU failed, \
             or the output that arrived is not what the container wrote. 130 or 143: killed by Ctrl-C or SIGTERM.
             """)
@@ -58,6 +61,13 @@ struct RunCommand: ParsableCommand {
     var memory = 512
     @Option(help: "Virtual processors of the VM.")
     var cpus = 1
+    @Option(help: "A network adapter: user, QEMU's own network. May be repeated.")
+    var network: [MachineConfiguration.Network] = []
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp(
+            "A port of this machine that leads to one of the VM's. May be repeated.", valueName: "[address:]port:port[/udp]"))
+    var publish: [String] = []
     @Option(help: ArgumentHelp("The ISO to boot. (default: tether.iso beside this program, or in build/)", valueName: "path"))
     var iso: String?
     @Option(help: "auto, kvm or tcg (software emulation).")
@@ -125,6 +135,13 @@ struct RunCommand: ParsableCommand {
         }
         if interactive || tty, config == nil, command.isEmpty { throw ValidationError("-i and -t need a command or --config") }
         if interactive, config == "-" { throw ValidationError("-i and --config - exclude each other: both would read standard input") }
+        if network.count > MachineConfiguration.adapterSlots.count {
+            throw ValidationError("--network can be given \(MachineConfiguration.adapterSlots.count) times")
+        }
+        if network.isEmpty, !publish.isEmpty { throw ValidationError("--publish needs --network") }
+        for text in publish where MachineConfiguration.PublishedPort(text) == nil {
+            throw ValidationError("--publish \(text): it is no [address:]port:port, with /tcp, /udp or neither")
+        }
         if memory < 64 || memory > 1 << 20 { throw ValidationError("--memory is in MiB, at least 64") }
         if cpus < 1 || cpus > 255 { throw ValidationError("--cpus is 1 to 255") }
         for variable in env where !variable.contains("=") || variable.hasPrefix("=") {
@@ -167,6 +184,8 @@ struct RunCommand: ParsableCommand {
         machine.controller = diskController
         machine.memory = memory
         machine.cpus = cpus
+        machine.networks = network
+        machine.publishedPorts = publish.compactMap { MachineConfiguration.PublishedPort($0) }
         machine.extraArguments = qemuArg
 
         var options = RunOptions(machine: machine)
@@ -222,7 +241,7 @@ struct RunCommand: ParsableCommand {
                 throw VirtualMachineError(error.operation, error.object, error.errno.description)
             }
             let amended = try client?.amend(content) ?? content
-            variables = vic ? try Self.vicKeys(amended) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
+            variables = vic ? try vicKeys(amended) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         } else if !command.isEmpty {
             // In VIC's keys a user may have a name.
             guard let user = ContainerConfiguration.parseUser(vic ? "0:0" : self.user ?? "0:0") else {
@@ -231,11 +250,11 @@ struct RunCommand: ParsableCommand {
             let terminal = ProcessInfo.processInfo.environment["TERM"].flatMap { $0.isEmpty ? nil : $0 }
             let configuration = ContainerConfiguration(
                 arguments: command, environment: env, terminal: terminal, directory: cwd ?? "/", uid: user.uid, gid: user.gid,
-                hostname: hostname ?? "container", isReadOnly: readOnly)
+                hostname: hostname ?? "container", isReadOnly: readOnly, adapters: vic ? 0 : network.count)
             let json = try configuration.json()
             let amended = try client?.amend(json) ?? json
             variables =
-                vic ? try Self.vicKeys(amended, user: self.user) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
+                vic ? try vicKeys(amended, user: self.user) : try ConfigurationDelivery.variables(amended, encoding: configEncoding)
         }
         for pair in guestinfo {
             guard let equals = pair.firstIndex(of: "="), equals != pair.startIndex else {
@@ -250,13 +269,18 @@ struct RunCommand: ParsableCommand {
 
     /// The variables that deliver a configuration as VIC does.
     /// - Parameter user: in the place of the configuration's.
-    private static func vicKeys(_ json: [UInt8], user: String? = nil) throws(VirtualMachineError) -> [String: [UInt8]] {
+    private func vicKeys(_ json: [UInt8], user: String? = nil) throws(VirtualMachineError) -> [String: [UInt8]] {
         var omitted: [String] = []
         let keys: [VICKeyValue]
         do throws(SpecError) {
             var spec = try ContainerSpec.decode(json)
             if let user { spec.process.user.username = user }
-            keys = try VICExecutorConfig(spec, omitted: &omitted).keyValues()
+            var config = VICExecutorConfig(spec, omitted: &omitted)
+            // What the VCH's portlayer would say of the adapters that the VM has.
+            for (index, slot) in MachineConfiguration.adapterSlots.prefix(network.count).enumerated() {
+                config.networks.append(VICNetworkEndpoint(dhcp: "\(network[index].rawValue)\(index)", slot: slot, isDefault: index == 0))
+            }
+            keys = try config.keyValues()
         } catch {
             throw VirtualMachineError("express", "the configuration in VIC's keys", error.description)
         }
@@ -271,5 +295,6 @@ enum FirmwareChoice: String, CaseIterable, ExpressibleByArgument { case bios, ue
 
 extension AcceleratorChoice: ExpressibleByArgument {}
 extension MachineConfiguration.DiskController: ExpressibleByArgument {}
+extension MachineConfiguration.Network: ExpressibleByArgument {}
 extension MachineConfiguration.Board: ExpressibleByArgument {}
 extension ValueEncoding: ExpressibleByArgument {}

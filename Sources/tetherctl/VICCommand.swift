@@ -47,6 +47,14 @@ struct VICOptions: ParsableArguments {
     var runblock = false
     @Option(help: ArgumentHelp("VIC's debug level, 0 to 4.", valueName: "level"))
     var debug: Int64?
+    @Option(
+        help: ArgumentHelp(
+            """
+            A network: its name and its adapter's PCI slot, and as they are needed address=ADDRESS/LENGTH (without it is DHCP's), \
+            gateway=, dns=, destination=, interface=, port=, trust=, and the words default and internal. May be repeated.
+            """,
+            valueName: "name=text,slot=number,…"))
+    var network: [VICNetworkOption] = []
     @Argument(help: "The command and its arguments.")
     var command: [String] = []
 
@@ -77,6 +85,7 @@ struct VICOptions: ParsableArguments {
         if let id { config.id = id }
         if let hostname { config.hostname = hostname }
         if let domainname { config.domainname = domainname }
+        config.networks += network.map(\.endpoint)
         if let debug { config.diagnostics.debug = debug }
         config.sessions[0].key = config.id
         config.sessions[0].id = config.id

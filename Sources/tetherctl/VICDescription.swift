@@ -40,7 +40,8 @@ extension VICExecutorConfig {
             ("linux.namespaces", spec.namespaces == ContainerNamespaces()), ("linux.sysctl", spec.sysctl.isEmpty),
             ("linux.devices", spec.devices.isEmpty), ("linux.resources", spec.resources == ContainerResources()),
             ("linux.seccomp", spec.seccomp == nil), ("tether.rootfs", spec.tether.rootfs == RootfsSettings()),
-            ("tether.healthcheck", spec.tether.healthCheck == nil),
+            // An adapter is known by its PCI slot there.
+            ("tether.network", spec.tether.network == nil), ("tether.healthcheck", spec.tether.healthCheck == nil),
             ("tether.restart", spec.tether.restart == .no || spec.tether.restart == .always),
         ] where !isPlain {
             omitted.append(name)

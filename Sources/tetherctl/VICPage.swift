@@ -97,8 +97,14 @@ struct VICPage {
         section("Network \(Self.printable(endpoint.key))")
         line("adapter", endpoint.id.isEmpty ? endpoint.name : "PCI slot \(endpoint.id) \(endpoint.name)")
         line("type", endpoint.network.type)
-        line("address", endpoint.ip?.text ?? (endpoint.isStatic ? "" : "by DHCP"))
-        line("assigned", endpoint.assigned.text ?? "")
+        let hasAddress = endpoint.ip.map { !$0.ip.bytes.isEmpty && !$0.ip.isUnspecified } ?? false
+        line("address", hasAddress ? endpoint.ip?.text ?? "" : endpoint.isStatic ? "managed outside" : "by DHCP")
+        let assigned = [
+            endpoint.assigned.text ?? "", endpoint.network.assignedGateway.ip.text.map { "by \($0)" } ?? "",
+            endpoint.network.assignedNameservers.isEmpty
+                ? "" : "name servers " + endpoint.network.assignedNameservers.compactMap { $0.text }.joined(separator: " "),
+        ]
+        line("assigned", assigned.filter { !$0.isEmpty }.joined(separator: ", "))
         line(
             "gateway",
             [endpoint.network.gateway.text ?? "", endpoint.network.isDefault ? "(default)" : ""].filter { !$0.isEmpty }.joined(
@@ -107,11 +113,8 @@ struct VICPage {
         line("name servers", endpoint.network.nameservers.compactMap { $0.text }.joined(separator: " "))
         line("pools", endpoint.network.pools.map { "\($0.first.text ?? "?")-\($0.last.text ?? "?")" }.joined(separator: " "))
         line("ports", endpoint.ports.joined(separator: " "))
-        let levels = ["", "published", "open", "closed", "outbound", "peers"]
-        line(
-            "trust",
-            levels.indices.contains(Int(clamping: endpoint.network.trustLevel))
-                ? levels[Int(clamping: endpoint.network.trustLevel)] : "\(endpoint.network.trustLevel)")
+        let level = endpoint.network.trustLevel
+        line("trust", level == 0 ? "" : VICTrust(rawValue: level)?.description ?? "\(level)")
     }
 
     private static func date(_ seconds: Int64) -> String {

@@ -112,6 +112,15 @@ import Testing
         #expect(ModuleSelection.boot.includes(alias) == isNeeded)
         #expect(ModuleSelection.all.includes(alias))
     }
+
+    @Test(arguments: [
+        ("pci:v000015ADd000007B0sv000015ADsd000007B0bc02sc00i00", true), ("virtio:d00000001v00001AF4", true),
+        ("pci:v000015ADd000007C0sv000015ADsd000007C0bc01sc07i00", false), ("virtio:d00000002v00001AF4", false), ("acpi:PNP0C0C:", false),
+        ("usb:v0BDAp8153bc02", false), ("", false),
+    ])
+    func networkDriversAreToldByAlias(_ alias: String, _ isNeeded: Bool) {
+        #expect(ModuleSelection.network.includes(alias) == isNeeded)
+    }
 }
 
 @Suite("Module loader", .serialized) struct ModuleLoaderTests {

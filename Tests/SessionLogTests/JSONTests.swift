@@ -89,6 +89,19 @@ import Testing
         #expect(exited["startedAt"] as? String == "1970-01-01T00:00:00.000000005Z")
         #expect(exited["stdout"] != nil && exited["drain"] as? String == "eof" && exited["pid"] == nil)
 
+        status = Status(phase: .running, totalMicroseconds: 1)
+        status.network = [
+            Status.Network(
+                interface: "eth0", addresses: ["192.0.2.7/24", "2001:db8::7/64"], gateway: "192.0.2.1", nameservers: ["192.0.2.53"],
+                source: "dhcp"),
+            Status.Network(interface: "san0", addresses: [], gateway: nil, nameservers: [], source: "static"),
+        ]
+        #expect(
+            String(decoding: status.json, as: UTF8.self)
+                == #"{"phase":"running","network":[{"interface":"eth0","addresses":["192.0.2.7/24","2001:db8::7/64"],"#
+                + #""gateway":"192.0.2.1","nameservers":["192.0.2.53"],"source":"dhcp"},"#
+                + #"{"interface":"san0","addresses":[],"source":"static"}],"timings":{"total":0.001}}"#)
+
         status = Status(phase: .failed, error: FailureReport(phase: .config, operation: "parse", object: "", cause: "x"))
         #expect(Set(try object(status.json).keys) == ["phase", "error", "timings"])
     }

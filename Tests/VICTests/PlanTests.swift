@@ -93,7 +93,7 @@ struct PlanTests {
                 ("guestinfo.vice./asymrouting", "true"),
             ])
         let plan = try plan(store)
-        #expect(plan.notHonoured == ["mounts", "networks", "syslog", "asymrouting"])
+        #expect(plan.notHonoured == ["mounts", "firewall", "syslog", "asymrouting"])
         let warnings = plan.warnings.filter { $0.description.contains("not honoured: ") }
         #expect(warnings.count == plan.notHonoured.count)
         #expect(
@@ -111,7 +111,7 @@ struct PlanTests {
                 containerID,
                 more: [
                     ("guestinfo.vice./hostname", "web-1"), ("guestinfo.vice./domainname", "example.org"),
-                    ("guestinfo.vice./networks", "web"),
+                    ("guestinfo.vice./networks", "web"), (network + "/Common/id", "192"),
                     (network + "/ip/IP", "rBAABQ=="), (network + "/ip/Mask", "//8AAA=="), (network + "/network/dns", "1"),
                     (network + "/network/dns|0", "rBAAAg=="), (network + "/network/dns|1", "AAAAAAAAAAAAAP//rBAAAw=="),
                 ]))

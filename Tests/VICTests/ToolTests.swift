@@ -31,6 +31,37 @@ struct ToolTests {
         #expect(plan.spec.tether.stdin == .open)
     }
 
+    @Test("networks of the command line are in the keys, and on the page")
+    func networks() throws {
+        let text = "name=web,slot=1184,interface=eth0,address=10.2.0.5/16,gateway=10.2.0.1,dns=10.2.0.2,destination=172.16.9.9/12,trust=1,port=80/tcp,default"
+        var config = VICExecutorConfig()
+        config.id = "c1"
+        var session = VICSession()
+        (session.key, session.path) = ("c1", "/bin/true")
+        config.sessions = [session]
+        config.networks = try [text, "name=dhcp,slot=192,internal"].map { try #require(VICNetworkOption(argument: $0)).endpoint }
+        var reading = try #require(try KeyStore(try config.keyValues()).read(.all))
+        var page = VICPage.text(reading, revealing: false, ignored: [])
+        for line in [
+            "Network web\n  adapter        PCI slot 1184 eth0\n", "address        10.2.0.5/16\n", "gateway        10.2.0.1/16 (default)\n",
+            "reaches        172.16.0.0/12\n", "name servers   10.2.0.2\n", "ports          80/tcp\n", "trust          published\n",
+            "Network dhcp\n  adapter        PCI slot 192 \n  type           external\n  address        by DHCP\n",
+        ] {
+            #expect(page.contains(line), "\(line) in \(page)")
+        }
+        let plan = try reading.config.plan()
+        #expect(plan.spec.tether.network?.interfaces.map { $0.id } == ["dhcp", "web"])
+        // What the guest writes then.
+        let endpoint = try #require(plan.endpoints.first { $0.network == "web" })
+        let store = KeyStore(try config.keyValues() + endpoint.keyValues(endpoint.assignment([])))
+        reading = try #require(try store.read(.all))
+        page = VICPage.text(reading, revealing: false, ignored: [])
+        #expect(page.contains("  assigned       10.2.0.5/16, by 10.2.0.1, name servers 10.2.0.2\n"), "\(page)")
+        for bad in ["", "name=x", "slot=1", "name=x,slot=y", "name=x,slot=1,address=1", "name=x,slot=1,default=no", "name=x,slot=1,", "name=x,slot=1,mtu=1"] {
+            #expect(VICNetworkOption(argument: bad) == nil, "\(bad)")
+        }
+    }
+
     @Test("what has no place in the keys is named")
     func omissions() throws {
         var omitted: [String] = []

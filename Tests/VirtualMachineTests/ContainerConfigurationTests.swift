@@ -1,3 +1,4 @@
+import ContainerSpec
 import FoundationEssentials
 import GuestInfoHost
 import Testing
@@ -12,6 +13,14 @@ import Testing
                 == #"{"hostname":"container","ociVersion":"1.2.0","process":{"args":["/bin/echo","a \"b\"","ü",""],"#
                 + #""cwd":"/","env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","TERM=xterm"],"#
                 + #""user":{"gid":0,"uid":0}},"root":{"path":"rootfs","readonly":false}}"#)
+    }
+
+    @Test func adaptersAskDHCP() throws {
+        let json = try ContainerConfiguration(arguments: ["a"], adapters: 2).json()
+        #expect(
+            String(decoding: json, as: UTF8.self).hasSuffix(
+                #""tether":{"network":{"ethernets":{"eth0":{"dhcp4":true},"eth1":{"dhcp4":true}},"version":2}}}"#))
+        #expect(try ContainerSpec.decode(json).tether.network?.interfaces.map(\.usesDHCP) == [true, true])
     }
 
     @Test func laterVariablesReplaceEarlierOnes() {

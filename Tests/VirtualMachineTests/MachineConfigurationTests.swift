@@ -44,6 +44,39 @@ import Testing
         #expect(values("-display", line) == ["none"])
     }
 
+    @Test(
+        "adapters are in the slots that VMware gives its own, and ports lead to the first",
+        arguments: [
+            (MachineConfiguration.Board.q35, "pcie-root-port,id=slot224,bus=pcie.0,addr=0x17.0,chassis=2,slot=2"),
+            (.pc, "pci-bridge,id=slot224,bus=pci.0,addr=0x17.0,chassis_nr=2,shpc=off"),
+        ])
+    func networks(board: MachineConfiguration.Board, bridge: String) throws {
+        let ports = try ["8080:80", "0.0.0.0:53:5353/udp"].map { try #require(MachineConfiguration.PublishedPort($0)) }
+        let line = machine {
+            $0.board = board
+            $0.networks = [.user, .user]
+            $0.publishedPorts = ports
+        }
+        #expect(
+            values("-netdev", line) == [
+                "user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353", "user,id=net1",
+            ])
+        let devices = values("-device", line)
+        #expect(devices.contains(bridge))
+        #expect(devices.contains("vmxnet3,netdev=net0,bus=slot192,addr=0x0,mac=00:0c:29:1d:1e:1f,romfile="))
+        #expect(devices.contains("vmxnet3,netdev=net1,bus=slot224,addr=0x0,mac=00:0c:29:1d:1e:20,romfile="))
+        #expect(Set(MachineConfiguration.adapterSlots).count == MachineConfiguration.adapterSlots.count)
+    }
+
+    @Test(
+        "what is no port",
+        arguments: [
+            "", "80", "80:", ":80", "0:80", "80:0", "65536:80", "80:80/sctp", "80:80/", "a:80", "+80:80", "1.2.3:80:80", "::1:80:80",
+            "1.2.3.4.5:80:80",
+            "host:80:80", "1.2.3.256:80:80", "1.2.3.4,x:80:80",
+        ])
+    func noPort(_ text: String) { #expect(MachineConfiguration.PublishedPort(text) == nil) }
+
     @Test func disksAreNeverProbedAndDiscardWrites() {
         let drives = values("-drive", machine { $0.disks.append(.init(path: "/srv/data", format: .raw, isPersistent: true)) })
         #expect(drives.contains("if=none,id=disk0,format=vmdk,snapshot=on,file=/srv/root,,1.vmdk"))

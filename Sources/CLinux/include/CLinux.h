@@ -45,6 +45,7 @@
 #include <unistd.h>
 
 #include "modules.h"
+#include "netlink.h"
 #include "privileges.h"
 #include "uevent.h"
 #include "worker.h"
@@ -84,6 +85,8 @@ int clinux_readable_bytes(int fd, int *bytes);
 
 /* Embedded Swift has no CommandLine. The argument at `index`, or NULL behind the last. */
 const char *clinux_argument(int index);
+/* Nor has it an environment. The entry `NAME=value` at `index`, or NULL behind the last. */
+const char *clinux_environment(int index);
 /* When the program started, in nanoseconds of CLOCK_MONOTONIC. */
 int64_t clinux_start_nanoseconds(void);
 
@@ -92,6 +95,8 @@ void clinux_release_free_memory(void);
 
 /* The type of a close-on-exec stream socket: an enum in C, a set of bits in use. */
 static const int clinux_stream_socket = SOCK_STREAM | SOCK_CLOEXEC;
+/* The same of one that keeps messages whole. */
+static const int clinux_packet_socket = SOCK_SEQPACKET | SOCK_CLOEXEC;
 
 /* getrandom(2) that does not wait for the kernel to have any; the flag is an enum in C. */
 static const unsigned int clinux_random_at_once = GRND_NONBLOCK;

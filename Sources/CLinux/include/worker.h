@@ -27,6 +27,21 @@ pid_t clinux_fork_worker(int *pidfd);
 pid_t clinux_start_helper(const char *path, const char *argument, int socket, int settings, int errors);
 
 /*
+ * Starts a DHCP client: the program at the first of `count` words, with all of them as its arguments, which stand one behind the
+ * other, each with a zero byte behind it.  `errors` becomes its descriptor 2, `socket` CLINUX_DHCP_SOCKET; 0 and 1 are as they are.
+ *
+ * It is another user, `user`, with CAP_NET_RAW and CAP_NET_BIND_SERVICE, which its children have too, and can get no more; it sees no /run,
+ * where the image is, no /proc and no /sys; it has no environment, few descriptors and processes, and little memory.  What of
+ * this fails it says on its descriptor 2, and ends with status 127.  Needs root.
+ *
+ * Returns its process id, -1 with errno when there is none.
+ */
+pid_t clinux_start_dhcp_client(const char *words, int count, int socket, int errors, uid_t user);
+
+/* udhcpc has pipes of its own as 3 and 4, whatever was there. */
+enum { CLINUX_DHCP_SOCKET = 5 };
+
+/*
  * Closes every descriptor above 2 but `kept`: libc 2.36 declares close_range(2) where Swift does not see it.
  * Returns -1 with errno on failure.
  */

@@ -1,0 +1,57 @@
+import CLinux
+import ContainerSpec
+import Linux
+
+/// /etc/resolv.conf of the container, changed in place while it runs.
+final class ResolverFile {
+    static let directory = "/run/tether/network"
+    private static let path = directory + "/resolv.conf"
+    private static let destination = "/etc/resolv.conf"
+
+    private let diagnostics: Diagnostics
+    private var written: String?
+    private var hasDirectory = false
+
+    init(_ diagnostics: Diagnostics) { self.diagnostics = diagnostics }
+
+    /// Puts `text` in the place of what was there.
+    func write(_ text: String) {
+        if written == text { return }
+        do throws(SyscallError) {
+            try prepare()
+            try Files.overwrite(ResolverFile.path, with: Array(text.utf8))
+            written = text
+        } catch {
+            diagnostics.warning(error.description)
+        }
+    }
+
+    /// Of its own, so that a container that fills the file takes nothing from PID 1.
+    private func prepare() throws(SyscallError) {
+        if hasDirectory { return }
+        try Files.makeDirectories("/run/tether", mode: 0o700)
+        try Files.makeDirectories(ResolverFile.directory)
+        try attempt("mount tmpfs", ResolverFile.directory) {
+            CLinux.mount("tmpfs", ResolverFile.directory, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=256k")
+        }
+        hasDirectory = true
+    }
+
+    /// The mount of the file over the image's; nil where the configuration has something there, or the image no place for it.
+    func mount(in spec: ContainerSpec) -> ContainerMount? {
+        if written == nil { return nil }
+        if spec.mounts.contains(where: { ResolverFile.parts($0.destination) == ["etc", "resolv.conf"] }) { return nil }
+        let file = Shutdown.rootfs + ResolverFile.destination
+        // A disk that cannot be written to has to have the file, or a link in its place.
+        if !Files.exists(file), Files.linkTarget(file) == nil, access(Shutdown.rootfs + "/etc", W_OK) != 0 {
+            diagnostics.warning("the image has no \(ResolverFile.destination), and cannot be given one: it is read-only")
+            return nil
+        }
+        return ContainerMount(
+            destination: ResolverFile.destination, type: nil, source: ResolverFile.path, options: ["bind", "nosuid", "nodev"])
+    }
+
+    private static func parts(_ path: String) -> [String] {
+        path.utf8.split(separator: UInt8(ascii: "/")).map { String(Substring($0)) }.filter { $0 != "." }
+    }
+}
