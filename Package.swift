@@ -198,12 +198,8 @@ let fuzzTargets: [Target] = [
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH", "Base64Coding"]),
     ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH", "NettleOnce"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzAttachClient", ["AttachClient", "SSH"]),
-<<<<<<< HEAD
-    ("FuzzVIC", ["VIC", "ContainerSpec"]),
-    ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
-=======
     ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec"]),
->>>>>>> net
+    ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
 ].map { name, dependencies in
     .executableTarget(
         name: name, dependencies: dependencies.map { .target(name: $0) }, path: "Fuzz/\(name)", exclude: ["corpus"],
