@@ -15,6 +15,7 @@ final class BedProcess {
     private(set) var input: Int32
     private(set) var output: Int32
     private(set) var errors: Int32
+    private var wasWaitedFor = false
 
     /// - Throws: ``SyscallError`` of the call that failed.
     init(command: String, environment: [String], terminal request: (WindowSize, TerminalModes)?) throws(SyscallError) {
@@ -54,8 +55,9 @@ final class BedProcess {
     }
 
     deinit {
-        // What still runs when its connection ends gets what a closed terminal would give.
-        _ = kill(-pid, SIGHUP)
+        // What still runs when its connection ends gets what a closed terminal would give. The number of one that was waited for may be
+        // another's by now.
+        if !wasWaitedFor { _ = kill(-pid, SIGHUP) }
         closeInput()
         closeOutput(isErrors: false)
         closeOutput(isErrors: true)
@@ -104,7 +106,7 @@ final class BedProcess {
     }
 
     /// Signals the process and all of its group.
-    func signal(_ number: Int32) { _ = kill(-pid, number) }
+    func signal(_ number: Int32) { if !wasWaitedFor { _ = kill(-pid, number) } }
 
     /// Closes a pipe; a terminal ends when its process does.
     func closeInput() {
@@ -121,6 +123,8 @@ final class BedProcess {
     /// How the process ended, once ``ended`` is readable.
     func end() -> ProcessEnd? {
         var status: Int32 = 0
-        return waitpid(pid, &status, WNOHANG) == pid ? ProcessEnd(waitStatus: status) : nil
+        guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+        wasWaitedFor = true
+        return ProcessEnd(waitStatus: status)
     }
 }

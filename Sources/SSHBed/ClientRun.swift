@@ -27,6 +27,8 @@ public final class ClientRun {
     private var isOpen = false
     private var result: Result
     private var hasEnded = false
+    /// The beginning of what the server says on its standard error.
+    private var said: [UInt8] = []
 
     /// - Parameters:
     ///   - server: a shell command.
@@ -72,13 +74,17 @@ public final class ClientRun {
         try attempt("poll") { poll(&watched, nfds_t(watched.count), timeout) }
         client.tick(now: Clock.monotonic())
         var buffer = [UInt8](repeating: 0, count: 65536)
-        if watched[2].revents != 0, read(server.errors, &buffer, buffer.count) == 0 { server.closeOutput(isErrors: true) }
+        if watched[2].revents != 0 {
+            let count = read(server.errors, &buffer, buffer.count)
+            if count == 0 { server.closeOutput(isErrors: true) } else { said += buffer.prefix(max(0, min(count, 4096 - said.count))) }
+        }
         if watched[0].revents != 0 {
             let count = read(server.output, &buffer, buffer.count)
             if count > 0 {
                 buffer.withUnsafeBytes { client.receive(UnsafeRawBufferPointer(rebasing: $0[..<count]), now: Clock.monotonic()) }
             } else if count == 0 {
-                client.disconnect(SSHError(.connectionLost, "read", "from the server", "it hung up"))
+                let why = said.isEmpty ? "" : ", and had said: " + String(decoding: said, as: UTF8.self)
+                client.disconnect(SSHError(.connectionLost, "read", "from the server", "it hung up" + why))
             }
         }
         while let event = client.nextEvent() { take(event) }
