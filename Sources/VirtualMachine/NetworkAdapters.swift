@@ -2,7 +2,7 @@ extension MachineConfiguration {
     /// What an adapter is connected to.
     public enum Network: String, Sendable, CaseIterable {
         /// QEMU's own network, with NAT: the guest is 10.0.2.15 by DHCP, its gateway and way to this machine 10.0.2.2, its name server
-        /// 10.0.2.3.
+        /// 10.0.2.3; on a second adapter 10.0.3.15 and so on.
         case user
     }
 
@@ -49,7 +49,8 @@ extension MachineConfiguration {
             case .user:
                 // Those of the first are enough: all lead to this machine.
                 let rules = index == 0 ? publishedPorts.map { "," + $0.rule } : []
-                line += ["-netdev", "user,id=net\(index)" + rules.joined()]
+                // Each its own subnet, so that a guest with several knows which way to go.
+                line += ["-netdev", "user,id=net\(index),net=10.0.\(index + 2).0/24" + rules.joined()]
             }
             let place = "addr=0x\(String(0x10 + slot >> 5 & 0x1F, radix: 16)).\(slot >> 10 & 7)"
             switch board {

@@ -214,4 +214,101 @@ import Testing
                 + "and the kernel's own, by autoconfiguration")
         #expect(refusal(adapter("", "en p0")).hasPrefix(#"tether.network.ethernets["en p0"]: without "match" it is an adapter's name: "#))
     }
+
+    @Test("any settings, written as JSON, are read as they were")
+    func roundTrip() throws {
+        var random = RandomNetwork(state: 2026)
+        for _ in 0..<300 {
+            let interfaces = random.interfaces()
+            let json = network("\"version\": 2, \"ethernets\": {\(interfaces.map(RandomNetwork.json).joined(separator: ", "))}")
+            #expect(try decode(json).tether.network?.interfaces ?? [] == interfaces, "\(json)")
+        }
+    }
+}
+
+/// Settings that can be had together, by a generator that can be repeated.
+private struct RandomNetwork: RandomNumberGenerator {
+    var state: UInt64
+
+    // SplitMix64.
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    private mutating func chance() -> Bool { Bool.random(using: &self) }
+    private mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
+
+    /// A host's, with `number` in it, so that two are not the same.
+    private mutating func address(_ number: Int, isIPv4: Bool) -> IPAddress? {
+        var bytes = (0..<(isIPv4 ? 4 : 16)).map { _ in UInt8.random(in: 0...255, using: &self) }
+        bytes[0] = isIPv4 ? 10 : 0x20
+        bytes[1] = UInt8(truncatingIfNeeded: number)
+        if !isIPv4, chance() { for index in 4..<self.number(5...15) { bytes[index] = 0 } }
+        return IPAddress(bytes: bytes)
+    }
+
+    private mutating func prefix(_ number: Int, isIPv4: Bool) -> IPPrefix? {
+        let address = address(number, isIPv4: isIPv4)
+        return address.flatMap { IPPrefix($0, length: self.number(16...$0.bitWidth)) }
+    }
+
+    private mutating func interface(_ index: Int) -> InterfaceSettings {
+        var interface = InterfaceSettings(id: "eth\(index)", match: .name("eth\(index)"))
+        if chance() {
+            interface = InterfaceSettings(
+                id: "lan-\(index)", match: chance() ? .name("ens\(index)") : .macAddress([0, 0x0C, 0x29, 0xAB, 0, UInt8(index)]))
+            if chance() { interface.name = "lan\(index)" }
+        }
+        interface.usesDHCP = chance()
+        interface.takesDHCPRoutes = chance()
+        interface.isOptional = chance()
+        if chance() { interface.mtu = UInt32(number(1280...65535)) }
+        interface.addresses = (0..<number(0...3)).compactMap { prefix($0, isIPv4: chance()) }
+        for route in 0..<number(0...4) {
+            let isIPv4 = chance()
+            let destination = chance() ? prefix(index * 8 + route, isIPv4: isIPv4)?.network : nil
+            let gateway = destination != nil && chance() ? nil : address(route, isIPv4: isIPv4)
+            var settings = RouteSettings(to: destination, via: gateway)
+            // Two default routes differ in it.
+            if destination == nil || chance() { settings.metric = UInt32(1 + index * 8 + route) }
+            interface.routes.append(settings)
+        }
+        interface.nameservers = (0..<number(0...3)).compactMap { address($0, isIPv4: chance()) }
+        interface.searchDomains = (0..<number(0...2)).map { "d\($0).example" }
+        return interface
+    }
+
+    mutating func interfaces() -> [InterfaceSettings] { (0..<number(0...5)).map { interface($0) } }
+
+    static func json(_ interface: InterfaceSettings) -> String {
+        var members: [String] = []
+        switch interface.match {
+        case .name(let name) where name == interface.id: break
+        case .name(let name): members.append(#""match": {"name": "\#(name)"}"#)
+        case .macAddress(let bytes):
+            let text = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
+            members.append(#""match": {"macaddress": "\#(text)"}"#)
+        case .pciSlot: break
+        }
+        if let name = interface.name { members.append(#""set-name": "\#(name)""#) }
+        members.append(#""dhcp4": \#(interface.usesDHCP), "dhcp4-overrides": {"use-routes": \#(interface.takesDHCPRoutes)}"#)
+        members.append(#""optional": \#(interface.isOptional)"#)
+        if let mtu = interface.mtu { members.append(#""mtu": \#(mtu)"#) }
+        func list(_ texts: [String]) -> String { "[" + texts.map { "\"\($0)\"" }.joined(separator: ", ") + "]" }
+        members.append(#""addresses": \#(list(interface.addresses.map { $0.text }))"#)
+        let servers = list(interface.nameservers.map { $0.text })
+        members.append(#""nameservers": {"addresses": \#(servers), "search": \#(list(interface.searchDomains))}"#)
+        let routes = interface.routes.map { route in
+            var text = #"{"to": "\#(route.destination?.text ?? "default")""#
+            if let gateway = route.gateway { text += #", "via": "\#(gateway.text)""# }
+            if let metric = route.metric { text += #", "metric": \#(metric)"# }
+            return text + "}"
+        }
+        members.append(#""routes": [\#(routes.joined(separator: ", "))]"#)
+        return #""\#(interface.id)": {\#(members.joined(separator: ", "))}"#
+    }
 }

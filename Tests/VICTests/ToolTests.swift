@@ -33,7 +33,8 @@ struct ToolTests {
 
     @Test("networks of the command line are in the keys, and on the page")
     func networks() throws {
-        let text = "name=web,slot=1184,interface=eth0,address=10.2.0.5/16,gateway=10.2.0.1,dns=10.2.0.2,destination=172.16.9.9/12,trust=1,port=80/tcp,default"
+        let text =
+            "name=web,slot=1184,interface=eth0,address=10.2.0.5/16,gateway=10.2.0.1,dns=10.2.0.2,destination=172.16.9.9/12,trust=1,port=80/tcp,default"
         var config = VICExecutorConfig()
         config.id = "c1"
         var session = VICSession()
@@ -57,7 +58,10 @@ struct ToolTests {
         reading = try #require(try store.read(.all))
         page = VICPage.text(reading, revealing: false, ignored: [])
         #expect(page.contains("  assigned       10.2.0.5/16, by 10.2.0.1, name servers 10.2.0.2\n"), "\(page)")
-        for bad in ["", "name=x", "slot=1", "name=x,slot=y", "name=x,slot=1,address=1", "name=x,slot=1,default=no", "name=x,slot=1,", "name=x,slot=1,mtu=1"] {
+        for bad in [
+            "", "name=x", "slot=1", "name=x,slot=y", "name=x,slot=1,address=1", "name=x,slot=1,default=no", "name=x,slot=1,",
+            "name=x,slot=1,mtu=1",
+        ] {
             #expect(VICNetworkOption(argument: bad) == nil, "\(bad)")
         }
     }

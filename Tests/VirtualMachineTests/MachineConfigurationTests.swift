@@ -59,7 +59,7 @@ import Testing
         }
         #expect(
             values("-netdev", line) == [
-                "user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353", "user,id=net1",
+                "user,id=net0,net=10.0.2.0/24,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353", "user,id=net1,net=10.0.3.0/24",
             ])
         let devices = values("-device", line)
         #expect(devices.contains(bridge))
