@@ -22,7 +22,7 @@ final class VICNetworkReporter {
 
     /// What the adapters have may have changed.
     func update(_ state: NetworkState) {
-        let ready = state.interfaces.filter { $0.isReady }
+        let ready = state.interfaces.filter { $0.isPresent }
         let leases = ready.compactMap { interface in
             interface.lease.map { lease in
                 VICLease(

@@ -54,6 +54,12 @@ private func wanted(_ id: String, _ match: InterfaceSettings.Match, _ change: (i
 }
 
 private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
+    let reports = try reports(wanted)
+    return wanted.compactMap { wanted in reports.last { $0.id == wanted.id } }
+}
+
+/// As they come.
+private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
     var configurator = try Configurator()
     var reports: [InterfaceReport] = []
     configurator.apply(wanted) { reports.append($0) }
@@ -133,7 +139,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
                     == .failed(
                         NetworkError(
                             "add route", "default via 198.51.100.1 to veth0", Errno(rawValue: ENETUNREACH), "Nexthop has invalid gateway")))
-            #expect(reports[0].routesSet == 1)
+            #expect(reports[0].routesSet == [0] && reports[0].addressesSet == [0])
             guard case .failed(let error) = reports[1].outcome else { throw NetworkError("set MTU", "", "it is set") }
             #expect(error.operation == "set MTU" && error.object == "60000000 of veth1")
 
@@ -148,6 +154,52 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             #expect(second[0].outcome == .done)
             guard case .failed(let clash) = second[1].outcome else { throw NetworkError("add route", "", "twice") }
             #expect(clash.errno == .exists)
+        }
+    }
+
+    @Test func whatALeaseAsksForInVainLeavesTheRest() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.mtu = 60_000_000
+                $0.isMTUOptional = true
+                $0.addresses = [try ipPrefix("192.0.2.7/24")]
+                $0.routes = try ["192.0.2.255", "192.0.2.1", "192.0.2.2"].map {
+                    Route(to: nil, via: try ipAddress($0), metric: 100, origin: .dhcp)
+                }
+            }
+            let report = try apply([lan])[0]
+            #expect(report.outcome == .done && report.addressesSet == [0] && report.routesSet == [1], "\(report)")
+            #expect(report.refused.count == 3)
+            for (refused, part) in zip(report.refused, ["set MTU", "via 192.0.2.255", "via 192.0.2.2"]) {
+                #expect(refused.contains(part), "\(report.refused)")
+            }
+            #expect(try busybox(["ip", "route"]).contains("default via 192.0.2.1 dev veth0  metric 100"))
+        }
+    }
+
+    @Test func noAdapterWaitsForTheAddressesOfAnother() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            try busybox(["ip", "link", "add", "type", "veth"])
+            // Without a cable the kernel finds nothing out.
+            let slow = try wanted("slow", .name("veth0")) {
+                $0.addresses = [try ipPrefix("2001:db8::7/64")]
+                $0.routes = [Route(to: try ipPrefix("2001:db8:9::/48"), via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration)]
+            }
+            try busybox(["ip", "link", "set", "veth3", "up"])
+            let quick = try wanted("quick", .name("veth2")) { $0.addresses = [try ipPrefix("2001:db8:1::7/64")] }
+            let plain = try wanted("plain", .name("veth1")) { $0.addresses = [try ipPrefix("192.0.2.7/24")] }
+            try Files.write("0", to: "/proc/sys/net/ipv6/conf/veth2/accept_dad")
+            var settled = plain
+            settled.isSettled = true
+            settled.addresses = [try ipPrefix("192.0.2.8/24")]
+            let told = try reports([slow, quick, plain]).map { "\($0.id) \($0.outcome)" }
+            #expect(told == ["slow begun", "quick begun", "plain done", "quick done", "slow done"])
+            // Nothing is done to what is as it is to be, and nobody else gets it.
+            let again = try reports([settled, WantedInterface(id: "other", match: .name("veth1"))])
+            #expect(again.map { "\($0.id) \($0.outcome)" } == ["other missing"])
+            #expect(try !busybox(["ip", "addr", "show", "dev", "veth1"]).contains("192.0.2.8"))
         }
     }
 
@@ -218,7 +270,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             option search a.example b.example
             option mtu 1400
             option staticroutes 10.8.0.0/16 10.9.0.9 0.0.0.0/0 10.9.0.1
-            option lease 4
+            option lease 60
 
             """
         try configuration.write(toFile: directory + "/udhcpd.conf", atomically: true, encoding: .utf8)
@@ -287,7 +339,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             #expect(lease.address == IPPrefix("10.9.0.20/24"))
             #expect(lease.routes.map { $0.description } == ["10.8.0.0/16 via 10.9.0.9", "default via 10.9.0.1"])
             #expect(lease.nameservers == [try ipAddress("10.9.0.3")])
-            #expect(lease.searchDomains == ["a.example", "b.example"] && lease.mtu == 1400 && lease.seconds == 4)
+            #expect(lease.searchDomains == ["a.example", "b.example"] && lease.mtu == 1400 && lease.seconds == 60)
 
             let status = try Files.readText("/proc/\(pid)/status")
             for line in [
@@ -298,9 +350,10 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             }
             let mounts = try Files.readText("/proc/\(pid)/mountinfo")
             for path in [" /proc ", " /sys ", " /run "] { #expect(!mounts.contains(path), "\(mounts)") }
-            // It is renewed before it runs out, with the address in use.
+            // It is renewed, with the address in use.
             let reports = try apply([wanted("lan", .name("veth0")) { $0.addresses = [lease.address] }])
             #expect(reports.map { $0.outcome } == [.done])
+            try attempt("kill") { kill(pid, SIGUSR1) }
             #expect(try next() == .lease(lease))
             // It gives the lease back when it is asked to end.
             try attempt("kill") { kill(pid, SIGTERM) }
