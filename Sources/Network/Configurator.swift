@@ -90,7 +90,8 @@ public struct Configurator: ~Copyable {
         var errors = [NetworkError?](repeating: nil, count: wanted.count)
         var waiting: [(position: Int, index: UInt32, name: String)] = []
         for (position, interface) in wanted.enumerated() {
-            if let link = found[position], let name = interface.name, link.name != name, !interface.isSettled { waiting.append((position, link.index, name)) }
+            guard !interface.isSettled, let link = found[position], let name = interface.name, link.name != name else { continue }
+            waiting.append((position, link.index, name))
         }
         // Where two exchange their names, or one has the name that another one gives up, the first step is out of the way.
         for (position, index, _) in waiting {

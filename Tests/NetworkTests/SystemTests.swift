@@ -185,7 +185,7 @@ private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             // Without a cable the kernel finds nothing out.
             let slow = try wanted("slow", .name("veth0")) {
                 $0.addresses = [try ipPrefix("2001:db8::7/64")]
-                $0.routes = [Route(to: try ipPrefix("2001:db8:9::/48"), via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration)]
+                $0.routes = [Route(to: try ipPrefix("2001:db8:9::/48"), via: nil, metric: nil, origin: .configuration)]
             }
             try busybox(["ip", "link", "set", "veth3", "up"])
             let quick = try wanted("quick", .name("veth2")) { $0.addresses = [try ipPrefix("2001:db8:1::7/64")] }
@@ -293,7 +293,7 @@ private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             }
             try busybox(["ip", "link", "set", "veth1", "netns", try Files.readText(directory + "/server")])
             defer {
-                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGTERM) }
+                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
                 pclose(server)
             }
 
