@@ -43,7 +43,7 @@ public struct Route: Equatable, Sendable {
     /// nil for what is on the link itself.
     public var gateway: IPAddress?
     public var isIPv4: Bool
-    /// nil is the kernel's default.
+    /// nil is 0, and ``RouteSettings/standardMetric6`` for IPv6.
     public var metric: UInt32?
     public var origin: Origin
     /// The gateway is on the link although no address of the interface says so.
@@ -157,7 +157,7 @@ public enum RouteRequest: Equatable, Sendable {
         }
         if let gateway = route.gateway { NetlinkAttributes.append(RouteAttribute.gateway, gateway.bytes, to: &payload) }
         NetlinkAttributes.append(RouteAttribute.interface, index, to: &payload)
-        if let metric = route.metric { NetlinkAttributes.append(RouteAttribute.metric, metric, to: &payload) }
+        if let metric = route.metric ?? (route.isIPv4 ? nil : RouteSettings.standardMetric6) { NetlinkAttributes.append(RouteAttribute.metric, metric, to: &payload) }
     }
 }
 

@@ -40,6 +40,10 @@ import Testing
             hex(.removeRoute(index: 2, onLink))
                 == "2c000000" + "1900" + "0500" + "07000000" + "00000000" + "02180000" + "fe04ff01" + "00000000"
                 + "08000100" + "c6336400" + "08000400" + "02000000")
+        // Before what a router advertises, which has the kernel's own 1024.
+        let default6 = Route(to: nil, via: try ipAddress("fe80::1"), metric: nil, origin: .configuration)
+        #expect(hex(.addRoute(index: 2, default6)).hasSuffix("08000600" + "00020000"))
+        #expect(hex(.removeRoute(index: 2, default6)).hasSuffix("08000600" + "00020000"))
         // Of two addresses neither is a broadcast.
         #expect(!hex(.addAddress(index: 2, try ipPrefix("192.0.2.6/31"))).contains("08000400"))
     }

@@ -151,6 +151,25 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
         }
     }
 
+    @Test func aRouterThatAdvertisesKeepsNoRouteOut() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            for name in ["veth0", "veth1"] { try busybox(["ip", "link", "set", name, "up"]) }
+            // As the kernel makes it of an advertisement (RFC 4861, section 6.3.4), which comes before the addresses are set.
+            let advertised = Route(to: nil, via: try ipAddress("fe80::9"), metric: 1024, origin: .dhcp)
+            let index = try #require(try Configurator.list().first { $0.name == "veth0" }?.index)
+            var socket = try RouteSocket()
+            _ = try socket.exchange(.addRoute(index: index, advertised), "add route", "as advertised")
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.addresses = [try ipPrefix("2001:db8::7/64")]
+                $0.routes = [Route(to: nil, via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration)]
+            }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            let routes = try busybox(["ip", "-6", "route"])
+            #expect(routes.contains("default via fe80::9") && routes.contains("default via 2001:db8::1"), "\(routes)")
+        }
+    }
+
     @Test func namesAreExchanged() throws {
         try inNamespace {
             try busybox(["ip", "link", "add", "type", "veth"])
