@@ -5,6 +5,8 @@ import Linux
 /// Sets interfaces up as they are wanted (rtnetlink(7)). It may wait for the kernel, and so runs in a worker, never in PID 1 itself.
 public struct Configurator: ~Copyable {
     private var socket: RouteSocket
+    /// What neighbours are to be told, once everything is set up.
+    private var announcements: [Announcement] = []
     /// How long the kernel may take to find out whether somebody else has an IPv6 address, in milliseconds: it asks once, and
     /// waits a second, after up to another one (RFC 4862, section 5.4).
     private static let duplicatePatience: Int64 = 4000
@@ -45,6 +47,8 @@ public struct Configurator: ~Copyable {
                 report(InterfaceReport(id: interface.id, outcome: .failed(error), link: link, routesSet: routesSet))
             }
         }
+        send(announcements)
+        announcements = []
     }
 
     /// All interfaces.
@@ -95,7 +99,7 @@ public struct Configurator: ~Copyable {
     // MARK: Addresses and routes
 
     private mutating func setUp(_ interface: WantedInterface, _ link: Link, _ routesSet: inout Int) throws(NetworkError) {
-        // Neighbours that knew another machine at this address are told. Where the kernel has no such setting they find out.
+        // When it is switched on again later, the kernel tells the neighbours.
         try? Files.write("1", to: "/proc/sys/net/ipv4/conf/\(link.name)/arp_notify")
         var hasWaited = false
         for step in interface.steps(for: link) {
@@ -107,6 +111,9 @@ public struct Configurator: ~Copyable {
                 guard let errno = error.errno, step.harmless.contains(errno.rawValue) else { throw error }
             }
             if case .addRoute = step.request { routesSet += 1 }
+            if case .addAddress(_, let prefix) = step.request, prefix.address.isIPv4, !interface.present.addresses.contains(prefix) {
+                announcements.append(Announcement(link: link, address: prefix.address))
+            }
         }
         if !hasWaited { try waitForAddresses(interface, link) }
     }

@@ -67,6 +67,12 @@ import Testing
         #expect(RouteAnswer(error(0x200, -22, requestPayload: 33, "no")) == .failed(.invalidArgument, text: "no"))
         #expect(RouteAnswer(error(0, -17, requestPayload: 32, "")) == .failed(.exists, text: ""))
         #expect(RouteAnswer(NetlinkMessage(type: 2, flags: 0, sequence: 1, payload: [1, 2, 3])) == nil)
+        // The end of a list, and of one that the kernel could not finish.
+        #expect(RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [0, 0, 0, 0])) == .done)
+        #expect(RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [])) == .done)
+        #expect(
+            RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [0xF4, 0xFF, 0xFF, 0xFF]))
+                == .failed(Errno(rawValue: 12), text: ""))
         // A length beyond the message, and the lowest number of all, are no reason to crash.
         var odd: [UInt8] = [0, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 0xFF]
         odd += [UInt8](repeating: 0, count: 12)
@@ -95,6 +101,7 @@ import Testing
         link.macAddress = [0x52, 0x54, 0, 0x12, 0x34, 0x56]
         link.mtu = 1500
         link.isUp = true
+        link.isRunning = true
         #expect(RouteAnswer(NetlinkMessage(type: 16, flags: 0, sequence: 0, payload: payload)) == .link(link))
         #expect(RouteAnswer(NetlinkMessage(type: 17, flags: 0, sequence: 0, payload: payload)) == .linkGone(index: 3))
         #expect(RouteAnswer(NetlinkMessage(type: 16, flags: 0, sequence: 0, payload: Array(payload.prefix(16)))) == nil)

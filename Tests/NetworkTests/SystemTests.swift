@@ -7,7 +7,7 @@ import Testing
 @testable import Network
 
 /// A network namespace of its own, in a thread of its own: what else the tests do stays out of it.
-private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
+func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
     final class Outcome: @unchecked Sendable { var error: (any Error)? }
     let outcome = Outcome()
     let done = DispatchSemaphore(value: 0)
@@ -26,7 +26,7 @@ private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
 /// Runs a program of busybox in the thread's namespace, and gives what it wrote. Not by Foundation's Process: that does not learn of the
 /// end in such a thread.
 @discardableResult
-private func busybox(_ arguments: [String]) throws -> String {
+func busybox(_ arguments: [String]) throws -> String {
     let program = try start(arguments)
     var text: [UInt8] = []
     while true {
@@ -53,7 +53,7 @@ private func wanted(_ id: String, _ match: InterfaceSettings.Match, _ change: (i
     return wanted
 }
 
-private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
+func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
     var configurator = try Configurator()
     var reports: [InterfaceReport] = []
     configurator.apply(wanted) { reports.append($0) }
@@ -203,6 +203,39 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
         }
     }
 
+    @Test func neighboursAreToldOfEachNewAddress() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            try busybox(["ip", "link", "set", "veth1", "up"])
+            // ETH_P_ARP, as a packet socket wants it; it hears both ends of the cable.
+            let ear = FileDescriptor(
+                owning: try attempt("socket") {
+                    socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue) | O_NONBLOCK, Int32(UInt16(0x0806).bigEndian))
+                })
+            func heard() throws -> [String] {
+                usleep(100_000)
+                var addresses: Set<String> = []
+                while let packet = try ear.read(atMost: 256) {
+                    // An announcement asks for the address that it comes from.
+                    let sender = packet.dropFirst(14).prefix(4)
+                    guard packet.count >= 28, Array(sender) == Array(packet[24..<28]), let address = IPAddress(bytes: Array(sender)) else {
+                        continue
+                    }
+                    addresses.insert(address.text)
+                }
+                return addresses.sorted()
+            }
+            var lan = try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.8/24")] }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.7", "192.0.2.8"])
+            // A lease that changes: the one that was there before is known.
+            lan.present = InterfaceParts(addresses: lan.addresses)
+            lan.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.9/24")]
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.9"])
+        }
+    }
+
     @Test func newsOfInterfacesCome() throws {
         try inNamespace {
             let socket = try RouteSocket(.links)
@@ -260,7 +293,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             }
             try busybox(["ip", "link", "set", "veth1", "netns", try Files.readText(directory + "/server")])
             defer {
-                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGTERM) }
+                if let pid = (try? Files.readText(directory + "/server")).flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
                 pclose(server)
             }
 
