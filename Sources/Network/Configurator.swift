@@ -5,6 +5,8 @@ import Linux
 /// Sets interfaces up as they are wanted (rtnetlink(7)). It may wait for the kernel, and so runs in a worker, never in PID 1 itself.
 public struct Configurator: ~Copyable {
     private var socket: RouteSocket
+    /// What neighbours are to be told, once everything is set up.
+    private var announcements: [Announcement] = []
     /// How long the kernel may take to find out whether somebody else has an IPv6 address, in milliseconds: it asks once, and
     /// waits a second, after up to another one (RFC 4862, section 5.4).
     private static let duplicatePatience: Int64 = 4000
@@ -69,6 +71,9 @@ public struct Configurator: ~Copyable {
             } catch { work.report.outcome = .failed(error) }
             report(work.report)
         }
+        // By then all IPv4 addresses are there.
+        send(announcements)
+        announcements = []
         finish(waiting, report)
     }
 
@@ -122,7 +127,7 @@ public struct Configurator: ~Copyable {
 
     /// Everything that comes before routes.
     private mutating func addAddresses(_ work: inout Work) throws(NetworkError) {
-        // Neighbours that knew another machine at this address are told. Where the kernel has no such setting they find out.
+        // When it is switched on again later, the kernel tells the neighbours.
         try? Files.write("1", to: "/proc/sys/net/ipv4/conf/\(work.link.name)/arp_notify")
         try take(&work) { if case .addRoute = $0.request { true } else { false } }
     }
@@ -140,7 +145,12 @@ public struct Configurator: ~Copyable {
             }
             switch step.part {
             case .none: break
-            case .address(let position): work.report.addressesSet.append(position)
+            case .address(let position):
+                work.report.addressesSet.append(position)
+                let prefix = work.wanted.addresses[position]
+                if prefix.address.isIPv4, !work.wanted.present.addresses.contains(prefix) {
+                    announcements.append(Announcement(link: work.link, address: prefix.address))
+                }
             case .route(let position): work.report.routesSet.append(position)
             }
         }

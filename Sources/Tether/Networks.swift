@@ -71,6 +71,7 @@ final class Networks: EventHandler {
         switchOnLoopback()
         guard isWanted else { return runtime.lifecycle.begin() }
         runtime.status.enter(.network)
+        runtime.lifecycle.saveRecoveryState(.network, nil, 0)
         do throws(SyscallError) {
             let opened = try RouteSocket(.links)
             newsWatch = runtime.loop.watch(opened.descriptor, .readable, self, role: Role.news.rawValue)

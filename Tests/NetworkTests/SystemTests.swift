@@ -7,7 +7,7 @@ import Testing
 @testable import Network
 
 /// A network namespace of its own, in a thread of its own: what else the tests do stays out of it.
-private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
+func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
     final class Outcome: @unchecked Sendable { var error: (any Error)? }
     let outcome = Outcome()
     let done = DispatchSemaphore(value: 0)
@@ -26,7 +26,7 @@ private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
 /// Runs a program of busybox in the thread's namespace, and gives what it wrote. Not by Foundation's Process: that does not learn of the
 /// end in such a thread.
 @discardableResult
-private func busybox(_ arguments: [String]) throws -> String {
+func busybox(_ arguments: [String]) throws -> String {
     let program = try start(arguments)
     var text: [UInt8] = []
     while true {
@@ -53,7 +53,7 @@ private func wanted(_ id: String, _ match: InterfaceSettings.Match, _ change: (i
     return wanted
 }
 
-private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
+func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
     let reports = try reports(wanted)
     return wanted.compactMap { wanted in reports.last { $0.id == wanted.id } }
 }
@@ -203,6 +203,25 @@ private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
         }
     }
 
+    @Test func aRouterThatAdvertisesKeepsNoRouteOut() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            for name in ["veth0", "veth1"] { try busybox(["ip", "link", "set", name, "up"]) }
+            // As the kernel makes it of an advertisement (RFC 4861, section 6.3.4), which comes before the addresses are set.
+            let advertised = Route(to: nil, via: try ipAddress("fe80::9"), metric: 1024, origin: .dhcp)
+            let index = try #require(try Configurator.list().first { $0.name == "veth0" }?.index)
+            var socket = try RouteSocket()
+            _ = try socket.exchange(.addRoute(index: index, advertised), "add route", "as advertised")
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.addresses = [try ipPrefix("2001:db8::7/64")]
+                $0.routes = [Route(to: nil, via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration)]
+            }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            let routes = try busybox(["ip", "-6", "route"])
+            #expect(routes.contains("default via fe80::9") && routes.contains("default via 2001:db8::1"), "\(routes)")
+        }
+    }
+
     @Test func namesAreExchanged() throws {
         try inNamespace {
             try busybox(["ip", "link", "add", "type", "veth"])
@@ -233,6 +252,39 @@ private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             let reports = try apply([try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("2001:db8::7/64")] }])
             guard case .failed(let error) = reports[0].outcome else { throw NetworkError("add address", "", "two have it") }
             #expect(error.description == "add address 2001:db8::7/64 to veth0: another machine on the network has it")
+        }
+    }
+
+    @Test func neighboursAreToldOfEachNewAddress() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            try busybox(["ip", "link", "set", "veth1", "up"])
+            // ETH_P_ARP, as a packet socket wants it; it hears both ends of the cable.
+            let ear = FileDescriptor(
+                owning: try attempt("socket") {
+                    socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue) | O_NONBLOCK, Int32(UInt16(0x0806).bigEndian))
+                })
+            func heard() throws -> [String] {
+                usleep(100_000)
+                var addresses: Set<String> = []
+                while let packet = try ear.read(atMost: 256) {
+                    // An announcement asks for the address that it comes from.
+                    let sender = packet.dropFirst(14).prefix(4)
+                    guard packet.count >= 28, Array(sender) == Array(packet[24..<28]), let address = IPAddress(bytes: Array(sender)) else {
+                        continue
+                    }
+                    addresses.insert(address.text)
+                }
+                return addresses.sorted()
+            }
+            var lan = try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.8/24")] }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.7", "192.0.2.8"])
+            // A lease that changes: the one that was there before is known.
+            lan.present = InterfaceParts(addresses: lan.addresses)
+            lan.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.9/24")]
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.9"])
         }
     }
 
