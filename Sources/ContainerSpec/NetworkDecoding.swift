@@ -277,8 +277,7 @@ private struct NetworkCheck {
         }
         for route in interface.routes {
             let isIPv4 = (route.gateway ?? route.destination?.address)?.isIPv4 ?? true
-            // The kernel's own metrics, which stand for none.
-            let metric = route.metric ?? (isIPv4 ? 0 : 1024)
+            let metric = route.metric ?? (isIPv4 ? 0 : RouteSettings.standardMetric6)
             if !routes.insert(RouteKey(destination: route.destination, isIPv4: isIPv4, metric: metric)).inserted {
                 let destination = route.destination?.text ?? "default"
                 reader.report(.invalid, "routes", "another route to \(destination) has the same metric")

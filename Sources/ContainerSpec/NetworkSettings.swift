@@ -54,8 +54,12 @@ public struct RouteSettings: Equatable, Sendable {
     public var destination: IPPrefix?
     /// `via`, of the destination's family; nil for a destination that is on the link itself.
     public var gateway: IPAddress?
-    /// `metric`; nil is the kernel's default.
+    /// `metric`; nil is 0, and ``standardMetric6`` for IPv6.
     public var metric: UInt32?
+
+    /// That of IPv6 routes without one. The kernel would take 1024, which is also that of a route that a router advertises: whichever
+    /// comes first would keep the other one out.
+    public static let standardMetric6: UInt32 = 512
 
     public init(to destination: IPPrefix?, via gateway: IPAddress?) {
         self.destination = destination

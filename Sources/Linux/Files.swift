@@ -40,15 +40,6 @@ public enum Files {
         try attempt("rename", path) { rename(temporary, path) }
     }
 
-    /// Writes over the file at `path`, which a mount of just this file may show elsewhere: in one call, and then to its new length, so that
-    /// no reader finds it empty.
-    public static func overwrite(_ path: String, with content: [UInt8], mode: mode_t = 0o644) throws(SyscallError) {
-        let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT, mode: mode)
-        let written = try attempt("write", path) { content.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) } }
-        if written != content.count { throw SyscallError("write", path, .ioError) }
-        try attempt("ftruncate", path) { ftruncate(file.rawValue, off_t(content.count)) }
-    }
-
     /// Makes `path` and the directories above it, as `mkdir -p` does.
     public static func makeDirectories(_ path: String, mode: mode_t = 0o755) throws(SyscallError) {
         var prefix = ""

@@ -115,6 +115,20 @@ public struct Worker: ~Copyable {
     /// The descriptor to watch for reading (it reports end-of-file, too); call ``step()`` whenever it is ready.
     public var descriptor: Int32 { ended ? pidfd.rawValue : pipe.rawValue }
 
+    /// Takes the messages that have come, without blocking. ``step()`` has those that come after them.
+    public mutating func takeMessages() -> [[UInt8]] {
+        drain()
+        var decoder = FieldDecoder(received)
+        var messages: [[UInt8]] = []
+        var length = 0
+        while let message = decoder.field() {
+            messages.append(message)
+            length += 4 + message.count
+        }
+        received.removeFirst(length)
+        return messages
+    }
+
     /// Takes what there is without blocking.
     ///
     /// - Returns: the result once the worker has ended, else nil.

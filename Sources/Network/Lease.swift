@@ -18,6 +18,13 @@ public struct Lease: Equatable, Sendable {
     public var ignored: [String] = []
 
     public init(address: IPPrefix) { self.address = address }
+
+    /// Whether the adapter is to be the same with `other`, which may last longer.
+    func isSet(like other: Lease) -> Bool {
+        var other = other
+        (other.seconds, other.server, other.ignored) = (seconds, server, ignored)
+        return self == other
+    }
 }
 
 /// What a DHCP client says has happened.
@@ -41,6 +48,8 @@ public enum LeaseMessage {
     public static let variables = [
         "ip", "mask", "subnet", "router", "dns", "domain", "search", "staticroutes", "lease", "serverid", "mtu",
     ]
+    /// The client keeps a lease at least as long as this, whatever the server says, and asks for a longer time after half of it.
+    private static let shortest: Int64 = 30
     private static let mostRoutes = 64
     private static let mostNameservers = 16
     private static let mostDomains = 16
@@ -108,7 +117,7 @@ public enum LeaseMessage {
         if let text = values["lease"] {
             guard let seconds = UInt32(text), seconds > 0 else { throw refuse("\(printable(text)) is no time that it lasts") }
             // RFC 2131, section 3.3: all ones is for ever.
-            if seconds != .max { lease.seconds = Int64(seconds) }
+            if seconds != .max { lease.seconds = max(Int64(seconds), shortest) }
         }
         lease.server = values["serverid"].flatMap { host($0) }
         lease.ignored = ignored
@@ -151,10 +160,15 @@ public enum LeaseMessage {
                     ignore("route", "\(to) via \(via)")
                     continue
                 }
-                routes.append(
-                    Route(
-                        to: destination.length == 0 ? nil : destination.network, via: gateway.isUnspecified ? nil : gateway, metric: nil,
-                        origin: .dhcp))
+                let route = Route(
+                    to: destination.length == 0 ? nil : destination.network, via: gateway.isUnspecified ? nil : gateway, metric: nil,
+                    origin: .dhcp)
+                // The kernel has one to each destination.
+                if routes.contains(where: { $0.destination == route.destination }) {
+                    ignore("route", "\(to) via \(via)")
+                } else {
+                    routes.append(route)
+                }
             }
             if classless.count % 2 == 1, let last = classless.last { ignore("route", last) }
             return routes

@@ -11,6 +11,8 @@ public struct Link: Equatable, Sendable {
     public var mtu: UInt32 = 0
     /// IFF_UP: it was switched on.
     public var isUp = false
+    /// IFF_RUNNING: and it has a carrier.
+    public var isRunning = false
 
     public init(index: UInt32, name: String) {
         self.index = index
@@ -43,7 +45,7 @@ public struct Route: Equatable, Sendable {
     /// nil for what is on the link itself.
     public var gateway: IPAddress?
     public var isIPv4: Bool
-    /// nil is the kernel's default.
+    /// nil is 0, and ``RouteSettings/standardMetric6`` for IPv6.
     public var metric: UInt32?
     public var origin: Origin
     /// The gateway is on the link although no address of the interface says so.
@@ -157,7 +159,9 @@ public enum RouteRequest: Equatable, Sendable {
         }
         if let gateway = route.gateway { NetlinkAttributes.append(RouteAttribute.gateway, gateway.bytes, to: &payload) }
         NetlinkAttributes.append(RouteAttribute.interface, index, to: &payload)
-        if let metric = route.metric { NetlinkAttributes.append(RouteAttribute.metric, metric, to: &payload) }
+        if let metric = route.metric ?? (route.isIPv4 ? nil : RouteSettings.standardMetric6) {
+            NetlinkAttributes.append(RouteAttribute.metric, metric, to: &payload)
+        }
     }
 }
 
@@ -185,7 +189,10 @@ public enum RouteAnswer: Equatable, Sendable {
         case RouteType.newAddress:
             guard let address = RouteAnswer.address(payload) else { return nil }
             self = .address(address)
-        case RouteType.done: self = .done
+        case RouteType.done:
+            // A dump that could not go on ends with the reason, negative.
+            let code = LittleEndian.uint32(payload, 0) ?? 0
+            self = code == 0 ? .done : .failed(Errno(rawValue: Int32(truncatingIfNeeded: 0 &- code)), text: "")
         case RouteType.error:
             guard let error = RouteAnswer.error(message) else { return nil }
             self = error
@@ -199,6 +206,7 @@ public enum RouteAnswer: Equatable, Sendable {
         }
         var link = Link(index: index, name: "")
         link.isUp = flags & 1 != 0
+        link.isRunning = flags & 0x40 != 0
         NetlinkAttributes.forEach(payload.dropFirst(16)) { type, value in
             switch type {
             case LinkAttribute.name: link.name = NetlinkAttributes.text(value)

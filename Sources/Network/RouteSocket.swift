@@ -29,6 +29,19 @@ public struct RouteSocket: ~Copyable {
     public mutating func exchange(
         _ request: RouteRequest, _ operation: String, _ object: String
     ) throws(NetworkError) -> [RouteAnswer] {
+        // What changes while the kernel lists it may be there twice, or not at all: then it is listed again.
+        for _ in 0..<RouteSocket.mostDumps {
+            let answer = try ask(request, operation, object)
+            if !answer.isInterrupted { return answer.answers }
+        }
+        throw NetworkError(operation, object, "it changes all the time")
+    }
+
+    private static let mostDumps = 8
+
+    private mutating func ask(
+        _ request: RouteRequest, _ operation: String, _ object: String
+    ) throws(NetworkError) -> (answers: [RouteAnswer], isInterrupted: Bool) {
         sequence &+= 1
         let bytes = request.message(sequence: sequence).bytes
         do throws(SyscallError) {
@@ -38,6 +51,7 @@ public struct RouteSocket: ~Copyable {
         }
         let deadline = Deadline.after(milliseconds: RouteSocket.patience)
         var answers: [RouteAnswer] = []
+        var isInterrupted = false
         while true {
             guard let messages = try receive(operation, object) else {
                 if deadline.hasPassed { throw NetworkError(operation, object, "the kernel has not answered") }
@@ -46,9 +60,10 @@ public struct RouteSocket: ~Copyable {
                 continue
             }
             for message in messages where message.sequence == sequence {
+                if request.isDump && message.flags & 0x10 != 0 { isInterrupted = true }  // NLM_F_DUMP_INTR
                 guard let answer = RouteAnswer(message) else { continue }
                 switch answer {
-                case .done, .acknowledged: return answers
+                case .done, .acknowledged: return (answers, isInterrupted)
                 case .failed(let errno, let text): throw NetworkError(operation, object, errno, text)
                 case .link, .linkGone, .address: answers.append(answer)
                 }

@@ -10,10 +10,14 @@ public struct WantedInterface: Equatable, Sendable {
     public var knownIndex: UInt32?
     public var name: String?
     public var mtu: UInt32?
+    /// The MTU is not of the configuration: what the kernel says against it is no failure.
+    public var isMTUOptional = false
     public var addresses: [IPPrefix] = []
     public var routes: [Route] = []
     /// What was set on the interface before.
     public var present = InterfaceParts()
+    /// It was set up like this already: nobody else gets its adapter, and nothing is done to it.
+    public var isSettled = false
 
     public init(id: String, match: InterfaceSettings.Match) {
         self.id = id
@@ -29,13 +33,26 @@ public struct WantedInterface: Equatable, Sendable {
     /// Whether the route's gateway can be reached, where it has one.
     func reaches(_ route: Route) -> Bool { route.gateway.map { reaches($0) } ?? true }
 
+    /// Whether the interface is to be the same, whatever was there before.
+    func isWanted(like other: WantedInterface) -> Bool {
+        var other = other
+        (other.knownIndex, other.present, other.isSettled) = (knownIndex, present, isSettled)
+        return self == other
+    }
+
     /// One request, and how an error of it is named.
     struct Step: Equatable {
+        /// What is there when it is done: an element of `addresses`, or of `orderedRoutes`.
+        enum Part: Equatable { case none, address(Int), route(Int) }
+
         var request: RouteRequest
         var operation: String
         var object: String
         /// Errors that say that it is as it should be.
         var harmless: [Int32] = []
+        /// What a DHCP server wants, without which the rest works: an error of it is told, and the next step taken.
+        var isOptional = false
+        var part = Part.none
     }
 
     /// What is to be done to `link`, in this order, once it has its name.
@@ -47,7 +64,10 @@ public struct WantedInterface: Equatable, Sendable {
         var steps: [Step] = []
         let index = link.index
         if let mtu, mtu != link.mtu {
-            steps.append(Step(request: .setLink(index: index, mtu: mtu), operation: "set MTU", object: "\(mtu) of \(link.name)"))
+            steps.append(
+                Step(
+                    request: .setLink(index: index, mtu: mtu), operation: "set MTU", object: "\(mtu) of \(link.name)",
+                    isOptional: isMTUOptional))
         }
         if !link.isUp { steps.append(Step(request: .setLink(index: index, isUp: true), operation: "switch on", object: link.name)) }
         for route in present.routes where !routes.contains(route) {
@@ -62,15 +82,17 @@ public struct WantedInterface: Equatable, Sendable {
                     request: .removeAddress(index: index, address), operation: "remove address", object: "\(address.text) of \(link.name)",
                     harmless: Self.gone))
         }
-        for address in addresses {
+        for (position, address) in addresses.enumerated() {
             steps.append(
-                Step(request: .addAddress(index: index, address), operation: "add address", object: "\(address.text) to \(link.name)"))
+                Step(
+                    request: .addAddress(index: index, address), operation: "add address", object: "\(address.text) to \(link.name)",
+                    part: .address(position)))
         }
-        for route in orderedRoutes {
+        for (position, route) in orderedRoutes.enumerated() {
             steps.append(
                 Step(
                     request: .addRoute(index: index, route), operation: "add route", object: "\(route.description) to \(link.name)",
-                    harmless: present.routes.contains(route) ? Self.there : []))
+                    harmless: present.routes.contains(route) ? Self.there : [], isOptional: route.origin == .dhcp, part: .route(position)))
         }
         return steps
     }
@@ -90,85 +112,5 @@ public struct InterfaceParts: Equatable, Sendable {
     public init(addresses: [IPPrefix] = [], routes: [Route] = []) {
         self.addresses = addresses
         self.routes = routes
-    }
-}
-
-/// What became of a ``WantedInterface``.
-public struct InterfaceReport: Equatable, Sendable {
-    public enum Outcome: Equatable, Sendable {
-        /// There is no such adapter.
-        case missing
-        /// It is as it was wanted.
-        case done
-        /// Something of it is not.
-        case failed(NetworkError)
-    }
-
-    public var id: String
-    public var outcome: Outcome
-    /// nil where it is missing.
-    public var link: Link?
-    /// How many of the routes are there, where not all are.
-    public var routesSet = 0
-
-    public init(id: String, outcome: Outcome, link: Link? = nil, routesSet: Int = 0) {
-        self.id = id
-        self.outcome = outcome
-        self.link = link
-        self.routesSet = routesSet
-    }
-
-    /// As a worker sends it.
-    public var encoded: [UInt8] {
-        var fields = FieldEncoder()
-        fields.append(id)
-        fields.append(link != nil)
-        if let link {
-            fields.append(Int64(link.index))
-            fields.append(link.name)
-            fields.append(link.macAddress)
-            fields.append(Int64(link.mtu))
-            fields.append(link.isUp)
-        }
-        switch outcome {
-        case .missing: fields.append(Int64(0))
-        case .done: fields.append(Int64(1))
-        case .failed(let error):
-            fields.append(Int64(2))
-            fields.append(error.operation)
-            fields.append(error.object)
-            fields.append(error.cause)
-            fields.append(Int64(routesSet))
-        }
-        return fields.bytes
-    }
-
-    /// - Returns: nil for what ``encoded`` has not made.
-    public init?(_ bytes: [UInt8]) {
-        var fields = FieldDecoder(bytes)
-        guard let id = fields.text(), let hasLink = fields.flag() else { return nil }
-        self.id = id
-        if hasLink {
-            guard let index = fields.number().flatMap({ UInt32(exactly: $0) }), let name = fields.text(), let address = fields.field(),
-                let mtu = fields.number().flatMap({ UInt32(exactly: $0) }), let isUp = fields.flag()
-            else { return nil }
-            var link = Link(index: index, name: name)
-            link.macAddress = address
-            link.mtu = mtu
-            link.isUp = isUp
-            self.link = link
-        }
-        switch fields.number() {
-        case 0: outcome = .missing
-        case 1: outcome = .done
-        case 2:
-            guard let operation = fields.text(), let object = fields.text(), let cause = fields.text(),
-                let routesSet = fields.number().flatMap({ Int(exactly: $0) })
-            else { return nil }
-            self.routesSet = routesSet
-            outcome = .failed(NetworkError(operation, object, cause))
-        default: return nil
-        }
-        if !fields.isAtEnd { return nil }
     }
 }

@@ -8,38 +8,50 @@ final class DHCPClient: EventHandler {
     /// The entry's name in the configuration.
     let id: String
     let interface: String
+    /// The adapter's number, which another one under its name has not.
+    let index: UInt32
     let helper: Helper
     private let loop: EventLoop
     private let diagnostics: Diagnostics
     /// Told of each event of the client.
     private let take: (LeaseEvent) -> Void
+    /// Told what is wrong with what it says.
+    private let warn: (String) -> Void
     private var socket: FileDescriptor?
     private var watch: EventLoop.Watch?
     private var isClosing = false
+    /// A client in bad hands, or of a server that plays with it, does not keep PID 1 at work.
+    private var allowance = Allowance(burst: 8, interval: 1_000_000_000)
+    /// When it is listened to again.
+    private var listenAt: Int64?
     /// What a client that is started again asks for.
     private final class Wish { var address: String? }
     private let wish: Wish
 
     /// A user that no image and no distribution uses, and no other helper.
     private static let identity: uid_t = 2_147_480_002
-    /// Five times at two seconds' distance, then ten seconds' rest: three such rounds within the 30 s that a container waits.
-    private static let timing = ["-t", "5", "-T", "2", "-A", "10"]
+    /// Every two seconds, with a second's rest after five times: the container waits, and what is away may come any time.
+    private static let timing = ["-t", "5", "-T", "2", "-A", "1"]
     private static let options = ["subnet", "router", "dns", "domain", "search", "staticroutes", "mtu"]
 
     /// - Parameters:
     ///   - link: the adapter; it is switched on.
     ///   - hostname: what the server may call the machine.
     ///   - machine: its UUID, by which the server knows it again; empty where it has none.
+    ///   - address: what it asks for; nil is any.
     init(
-        _ id: String, _ link: Link, hostname: String, machine: String, _ loop: EventLoop, _ diagnostics: Diagnostics,
-        take: @escaping (LeaseEvent) -> Void
+        _ id: String, _ link: Link, hostname: String, machine: String, address: String?, _ loop: EventLoop, _ diagnostics: Diagnostics,
+        take: @escaping (LeaseEvent) -> Void, warn: @escaping (String) -> Void
     ) {
         self.id = id
         self.loop = loop
         self.diagnostics = diagnostics
         self.take = take
+        self.warn = warn
         interface = link.name
+        index = link.index
         let wish = Wish()
+        wish.address = address
         self.wish = wish
         let program = "/sbin/udhcpc"
         var words = [program, "-f", "-R", "-i", link.name, "-s", "/sbin/tether-lease"] + DHCPClient.timing + ["-o"]
@@ -85,9 +97,20 @@ final class DHCPClient: EventHandler {
         return true
     }
 
+    /// When it is to be looked at.
+    var nextDeadline: Int64? { helper.nextDeadline.earlier(listenAt) }
+
+    func checkDeadlines(_ now: Int64) {
+        guard let due = listenAt, due <= now else { return }
+        listenAt = nil
+        if let descriptor = socket?.rawValue { watch = loop.watch(descriptor, .readable, self, role: 0) }
+    }
+
     func ready(role: Int32, _ event: Epoll.Event) {
-        // A client that says more than this at once is looked at again in the next turn.
+        // A client that says more than this at once is looked at again in the next turn; one that goes on, when it may speak again.
         for _ in 0..<8 {
+            let now = Clock.monotonic()
+            if !isClosing && allowance.nextAt > now { return rest() }
             var read: [UInt8]?
             do throws(SyscallError) { read = try socket?.read(atMost: LeaseMessage.limit + 1, object: interface) } catch {
                 return stopListening()
@@ -96,19 +119,30 @@ final class DHCPClient: EventHandler {
             // Neither the client nor its script is left.
             if message.isEmpty { return stopListening() }
             if isClosing { continue }
+            _ = allowance.take(now)
             do throws(NetworkError) {
                 let event = try LeaseMessage.decode(message)
                 if case .lease(let lease) = event { wish.address = lease.address.address.text }
+                // The first round of asking is told in full, and then that it goes on.
+                helper.isQuiet = event == .noAnswer
                 take(event)
             } catch {
-                diagnostics.warning("dhcp \(interface): \(error.description)")
+                warn(error.description)
             }
         }
+    }
+
+    /// What it says meanwhile waits, and so does its script, when there is no room for more.
+    private func rest() {
+        if let watch { loop.unwatch(watch) }
+        watch = nil
+        listenAt = allowance.nextAt
     }
 
     /// Ends it: it gives its lease back. What it says of that is no news, but its script shall find somebody to say it to.
     func close() {
         isClosing = true
+        checkDeadlines(.max)
         helper.terminate()
     }
 
@@ -116,5 +150,6 @@ final class DHCPClient: EventHandler {
         if let watch { loop.unwatch(watch) }
         watch = nil
         socket = nil
+        listenAt = nil
     }
 }

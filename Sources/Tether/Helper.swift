@@ -22,6 +22,8 @@ final class Helper: EventHandler {
     private var delay: Int64 = firstDelay
     /// It is started when it does not run.
     var isWanted = true
+    /// What it writes to its standard error is for whoever looks for the cause of something only.
+    var isQuiet = false
 
     /// The wait before it is started again, doubled while it ends at once.
     private static let firstDelay: Int64 = 100_000_000
@@ -109,7 +111,7 @@ final class Helper: EventHandler {
     }
 
     func ready(role: Int32, _ event: Epoll.Event) {
-        if errors?.take() == .ended { stopListening() }
+        if errors?.take(isQuiet: isQuiet) == .ended { stopListening() }
     }
 
     private func stopListening() {
@@ -122,7 +124,7 @@ final class Helper: EventHandler {
         guard let process, process == child.pid else { return false }
         self.process = nil
         // Its last words before how it ended.
-        _ = errors?.take()
+        _ = errors?.take(isQuiet: isQuiet)
         stopListening()
         let now = Clock.monotonic()
         if child.end.exitStatus == 0 {
@@ -154,6 +156,7 @@ private final class HelperErrors {
     private var line: [UInt8] = []
     private var window: Int64 = 0
     private var lines = 0
+    private var isQuiet = false
 
     private static let longest = 512
     private static let linesPerSecond = 10
@@ -165,7 +168,8 @@ private final class HelperErrors {
     }
 
     /// Takes what is there, at most a few reads of it.
-    func take() -> Progress {
+    func take(isQuiet: Bool) -> Progress {
+        self.isQuiet = isQuiet
         for _ in 0..<4 {
             var read: [UInt8]?
             do throws(SyscallError) { read = try descriptor.read(atMost: 1024, object: name) } catch { return .ended }
@@ -193,6 +197,7 @@ private final class HelperErrors {
             (window, lines) = (second, 0)
         }
         lines += 1
-        if lines <= HelperErrors.linesPerSecond { diagnostics.info("\(name): \(text)") }
+        if lines > HelperErrors.linesPerSecond { return }
+        if isQuiet { diagnostics.debug("\(name): \(text)") } else { diagnostics.info("\(name): \(text)") }
     }
 }

@@ -22,6 +22,11 @@ final class Networks: EventHandler {
     private static let releasePatience: Int64 = 1_000_000_000
     /// The wait before interfaces that changed are looked at: what changes one thing often changes another.
     private static let newsDelay: Int64 = 200_000_000
+    /// The wait before what has failed is tried again, doubled each time.
+    private static let firstRetry: Int64 = 5_000_000_000
+    private static let lastRetry: Int64 = 300_000_000_000
+    /// Further warnings of one adapter are left out.
+    private static let mostWarnings = 32
 
     private let runtime: Runtime
     private(set) var state: NetworkState
@@ -32,6 +37,8 @@ final class Networks: EventHandler {
     private var worker: Worker?
     private var workDeadline = Deadline(nanoseconds: 0)
     private var working: [WantedInterface] = []
+    /// A worker that was killed and has not ended: another one would wait for the same thing.
+    private var stuck: pid_t?
     private var hasWorked = false
     private var workAfter: Int64 = 0
     private var stepper = Stepper()
@@ -42,6 +49,11 @@ final class Networks: EventHandler {
     private var releaseUntil: Int64?
     /// Warnings that were given, so that one that stays is given once.
     private var told: [String: String] = [:]
+    private var warnings: [String: [String]] = [:]
+    private var retryAt: Int64?
+    private var retryDelay = firstRetry
+    /// The image's /etc/resolv.conf, for as long as there is no name server.
+    private var imageResolver = ResolverText.none
 
     init(_ runtime: Runtime) {
         self.runtime = runtime
@@ -59,6 +71,7 @@ final class Networks: EventHandler {
         switchOnLoopback()
         guard isWanted else { return runtime.lifecycle.begin() }
         runtime.status.enter(.network)
+        runtime.lifecycle.saveRecoveryState(.network, nil, 0)
         do throws(SyscallError) {
             let opened = try RouteSocket(.links)
             newsWatch = runtime.loop.watch(opened.descriptor, .readable, self, role: Role.news.rawValue)
@@ -66,6 +79,7 @@ final class Networks: EventHandler {
         } catch {
             runtime.diagnostics.warning("adapters that come later are not noticed: \(error.description)")
         }
+        writeResolver()
         work(Clock.monotonic())
         waitUntil = Clock.monotonic() &+ seconds &* 1_000_000_000
         checkWait(Clock.monotonic())
@@ -90,28 +104,37 @@ final class Networks: EventHandler {
             runtime.lifecycle.fail(Failure(failure.operation, failure.object, failure.cause))
         } else if state.isReady {
             waitUntil = nil
+            publish(isLate: true)
             runtime.lifecycle.begin()
         }
     }
 
-    /// `spec` with the /etc/resolv.conf of the name servers there are, where it has none of its own.
+    /// `spec` with the /etc/resolv.conf of the name servers that there are or may be, where it has none of its own.
     func completed(_ spec: ContainerSpec) -> ContainerSpec {
-        guard state.resolverFile != nil, runtime.vic == nil else { return spec }
+        guard state.mayHaveNameservers, runtime.vic == nil else { return spec }
+        if state.resolverFile == nil, let text = ResolverText.read(Shutdown.rootfs + "/etc/resolv.conf") {
+            imageResolver = text
+            writeResolver()
+        }
         var spec = spec
         if let mount = resolver.mount(in: spec) { spec.mounts.append(mount) }
         return spec
     }
 
+    private func writeResolver() {
+        if runtime.vic == nil && state.mayHaveNameservers { resolver.write(state.resolverFile ?? imageResolver) }
+    }
+
     // MARK: Work
 
     private func work(_ now: Int64) {
-        guard isWanted, worker == nil, state.needsWork, workAfter <= now, releaseUntil == nil else { return }
+        guard isWanted, worker == nil, stuck == nil, state.needsWork, workAfter <= now, releaseUntil == nil else { return }
         working = state.takeWork()
         let (wanted, modules, isFirst) = (working, runtime.modules, !hasWorked)
         hasWorked = true
         workDeadline = .after(milliseconds: Networks.workPatience)
         do throws(SyscallError) {
-            worker = try Worker.start("set up the network") { output in
+            worker = try Worker.start("set up the network", limit: 262_144) { output in
                 if isFirst { Networks.loadDrivers(modules, output) }
                 do throws(NetworkError) {
                     var configurator = try Configurator()
@@ -121,9 +144,7 @@ final class Networks: EventHandler {
                 }
             }
         } catch {
-            worker = nil
-            state.workFailed(NetworkError(error.operation, error.object, error.errno.description))
-            return settled(now)
+            return workEnded(NetworkError(error.operation, error.object, error.errno.description), now)
         }
         stepper.resume(runtime.loop, worker?.descriptor ?? -1, self, role: Role.work.rawValue)
     }
@@ -143,17 +164,36 @@ final class Networks: EventHandler {
 
     private func stepWork(_ now: Int64) {
         stepper.pause(runtime.loop)
-        guard let result = worker?.step() else {
-            if workDeadline.hasPassed { worker?.abandon() }
-            return stepper.resume(runtime.loop, worker?.descriptor ?? -1, self, role: Role.work.rawValue)
+        let messages = worker?.takeMessages() ?? []
+        for message in messages { take(message) }
+        if let result = worker?.step() {
+            for message in result.messages { take(message) }
+            return workEnded(result.ending == .finished ? nil : Networks.failure("the worker has not come to its end"), now)
         }
+        if workDeadline.hasPassed {
+            // It hangs in the kernel, or is slow to die of this: PID 1 reaps it when it has.
+            worker?.abandon()
+            stuck = worker?.processID
+            return workEnded(Networks.failure("not done within \(Networks.workPatience / 1000) s"), now)
+        }
+        if !messages.isEmpty { changed(now) }
+        stepper.resume(runtime.loop, worker?.descriptor ?? -1, self, role: Role.work.rawValue)
+    }
+
+    private static func failure(_ cause: String) -> NetworkError { NetworkError("set up", "the network", cause) }
+
+    private func workEnded(_ error: NetworkError?, _ now: Int64) {
         worker = nil
-        for message in result.messages { take(message) }
-        if result.ending != .finished {
-            state.workFailed(NetworkError("set up", "the network", "the worker has not come to its end"))
-        }
         working = []
-        settled(now)
+        state.workEnded()
+        if let error { state.workFailed(error) }
+        if !state.hasFailed {
+            (retryAt, retryDelay) = (nil, Networks.firstRetry)
+        } else if retryAt == nil {
+            retryAt = now &+ retryDelay
+            retryDelay = min(retryDelay &* 2, Networks.lastRetry)
+        }
+        changed(now)
     }
 
     private func take(_ message: [UInt8]) {
@@ -173,12 +213,12 @@ final class Networks: EventHandler {
         }
     }
 
-    /// What follows from what has been done.
-    private func settled(_ now: Int64) {
+    /// What follows from what has been done, or has come or gone.
+    private func changed(_ now: Int64) {
         for interface in state.interfaces { tell(interface) }
         updateClients()
-        if runtime.vic == nil, let text = state.resolverFile { resolver.write(text) }
-        publish()
+        writeResolver()
+        publish(isLate: stuck != nil)
         checkWait(now)
     }
 
@@ -188,16 +228,28 @@ final class Networks: EventHandler {
             text = "\(interface.name): \(interface.addresses.isEmpty ? "no address" : Networks.list(interface.addresses.map { $0.text }))"
             if let gateway = interface.gateway { text += ", gateway \(gateway.text)" }
         }
+        for refusal in interface.refused { warn(interface.settings.id, refusal) }
+        let isGone = interface.link == nil && told[interface.settings.id] != nil
+        if text.isEmpty && isGone { text = "\(interface.name): the adapter is gone" }
         if text.isEmpty || told[interface.settings.id] == text { return }
         told[interface.settings.id] = text
-        if interface.failure != nil { runtime.diagnostics.warning(text) } else { runtime.diagnostics.info(text) }
+        if interface.failure != nil || isGone { runtime.diagnostics.warning(text) } else { runtime.diagnostics.info(text) }
     }
 
     private static func list(_ texts: [String]) -> String { texts.joined(separator: ", ") }
 
-    /// Tells whoever configured the VM. What is said of its end is the last word.
-    private func publish() {
-        if runtime.lifecycle.outcome != nil { return }
+    /// Warns once of what a lease or a client may repeat for ever.
+    private func warn(_ id: String, _ text: String) {
+        let given = warnings[id] ?? []
+        if given.count > Networks.mostWarnings || given.contains(text) { return }
+        warnings[id] = given + [text]
+        runtime.diagnostics.warning(given.count < Networks.mostWarnings ? text : "\(id): further warnings are left out")
+    }
+
+    /// Tells whoever configured the VM, unless what there is to tell is being changed. What is said of its end is the last word.
+    /// - Parameter isLate: nobody can wait for the changes.
+    private func publish(isLate: Bool) {
+        if runtime.lifecycle.outcome != nil || !state.isAtRest && !isLate { return }
         runtime.vic?.networks?.update(state)
         let network = state.interfaces.compactMap { interface -> Status.Network? in
             guard interface.link != nil else { return nil }
@@ -217,7 +269,7 @@ final class Networks: EventHandler {
         if releaseUntil != nil { return }
         for client in clients {
             let interface = state.interfaces.first { $0.settings.id == client.id }
-            if interface?.link?.name == client.interface { continue }
+            if interface?.link?.index == client.index && interface?.link?.name == client.interface { continue }
             client.close()
             leaving.append(client)
             clients.removeAll { $0 === client }
@@ -227,8 +279,9 @@ final class Networks: EventHandler {
             guard let link = interface.link, !clients.contains(where: { $0.id == id }) else { continue }
             clients.append(
                 DHCPClient(
-                    id, link, hostname: runtime.spec.hostname ?? "", machine: Networks.machine(), runtime.loop, runtime.diagnostics
-                ) { event in self.take(event, for: id) })
+                    id, link, hostname: runtime.spec.hostname ?? "", machine: Networks.machine(),
+                    address: interface.lease?.address.address.text, runtime.loop, runtime.diagnostics,
+                    take: { event in self.take(event, for: id) }, warn: { text in self.warn(id, "dhcp \(id): \(text)") }))
         }
     }
 
@@ -237,10 +290,12 @@ final class Networks: EventHandler {
 
     private func take(_ event: LeaseEvent, for id: String) {
         let now = Clock.monotonic()
-        if case .lease(let lease) = event {
-            for word in lease.ignored { runtime.diagnostics.warning("\(id): the DHCP server's \(word) is not used") }
-        }
         state.take(event, for: id, now: now)
+        switch event {
+        case .lease(let lease): for word in state.unused(lease, for: id) { warn(id, "\(id): the DHCP server's \(word) is not used") }
+        case .noAnswer: warn(id, "dhcp \(id): no server has answered; the client goes on asking")
+        case .none, .refused: break
+        }
         workAfter = now
         work(now)
     }
@@ -264,6 +319,10 @@ final class Networks: EventHandler {
     /// A child was reaped.
     /// - Returns: whether it was a client.
     func reaped(_ child: Children.Ended) -> Bool {
+        if child.pid == stuck {
+            stuck = nil
+            return true
+        }
         if clients.contains(where: { $0.helper.reaped(child) }) { return true }
         guard let position = leaving.firstIndex(where: { $0.helper.reaped(child) }) else { return false }
         leaving.remove(at: position)
@@ -283,9 +342,10 @@ final class Networks: EventHandler {
         do throws(SyscallError) {
             guard let taken = try news?.takeNews() else { return }
             state.take(taken.answers, mayHaveMissed: taken.mayHaveMissed)
-            if state.needsWork { workAfter = max(workAfter, now &+ Networks.newsDelay) }
-            updateClients()
-            publish()
+            // Once: news that do not end put nothing off.
+            if state.needsWork && workAfter <= now { workAfter = now &+ Networks.newsDelay }
+            // What the worker changes is looked at when it is done.
+            if worker == nil { changed(now) }
         } catch {
             runtime.diagnostics.warning("adapters that come later are not noticed: \(error.description)")
             if let newsWatch { runtime.loop.unwatch(newsWatch) }
@@ -296,16 +356,25 @@ final class Networks: EventHandler {
 
     var nextDeadline: Int64? {
         guard isWanted else { return nil }
-        var next = waitUntil.earlier(state.nextExpiry).earlier(releaseUntil)
-        for client in clients { next = next.earlier(client.helper.nextDeadline) }
+        var next = waitUntil.earlier(state.nextExpiry).earlier(retryAt)
+        // After that nobody waits for them any more.
+        if let releaseUntil, !isClosed { next = next.earlier(releaseUntil) }
+        for client in clients { next = next.earlier(client.nextDeadline) }
         if worker != nil { next = next.earlier(workDeadline.nanoseconds) }
-        if worker == nil && state.needsWork && releaseUntil == nil { next = next.earlier(workAfter) }
+        if worker == nil && stuck == nil && state.needsWork && releaseUntil == nil { next = next.earlier(workAfter) }
         return next
     }
 
     func checkDeadlines(_ now: Int64) {
         guard isWanted else { return }
-        for client in clients where client.startIfDue(now) { state.clientStarted(client.id) }
+        for client in clients {
+            client.checkDeadlines(now)
+            if client.startIfDue(now) { state.clientStarted(client.id) }
+        }
+        if let due = retryAt, due <= now {
+            retryAt = nil
+            state.retry()
+        }
         for name in state.expire(now) { runtime.diagnostics.warning("dhcp \(name): the lease has run out") }
         if worker != nil && workDeadline.hasPassed { stepWork(now) }
         work(now)

@@ -2,27 +2,32 @@ import CLinux
 import ContainerSpec
 import Linux
 
-/// /etc/resolv.conf of the container, changed in place while it runs.
+/// /etc/resolv.conf of the container, changed in place while it runs; what the container has written into it stays.
 final class ResolverFile {
     static let directory = "/run/tether/network"
     private static let path = directory + "/resolv.conf"
     private static let destination = "/etc/resolv.conf"
 
     private let diagnostics: Diagnostics
-    private var written: String?
+    private var file: SharedFile?
     private var hasDirectory = false
+    /// The warning that was given last, which comes again at each lease otherwise.
+    private var told = ""
 
     init(_ diagnostics: Diagnostics) { self.diagnostics = diagnostics }
 
     /// Puts `text` in the place of what was there.
     func write(_ text: String) {
-        if written == text { return }
         do throws(SyscallError) {
-            try prepare()
-            try Files.overwrite(ResolverFile.path, with: Array(text.utf8))
-            written = text
+            if file == nil {
+                try prepare()
+                file = try SharedFile(ResolverFile.path)
+            }
+            try file?.update(to: text)
+            told = ""
         } catch {
-            diagnostics.warning(error.description)
+            if error.description != told { diagnostics.warning(error.description) }
+            told = error.description
         }
     }
 
@@ -39,7 +44,7 @@ final class ResolverFile {
 
     /// The mount of the file over the image's; nil where the configuration has something there, or the image no place for it.
     func mount(in spec: ContainerSpec) -> ContainerMount? {
-        if written == nil { return nil }
+        if file == nil { return nil }
         if spec.mounts.contains(where: { ResolverFile.parts($0.destination) == ["etc", "resolv.conf"] }) { return nil }
         let file = Shutdown.rootfs + ResolverFile.destination
         // A disk that cannot be written to has to have the file, or a link in its place.

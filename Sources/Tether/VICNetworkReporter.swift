@@ -8,8 +8,11 @@ final class VICNetworkReporter {
     private let endpoints: [VICEndpoint]
     private let reporter: VICReporter
     private let diagnostics: Diagnostics
-    private var files: VICFiles
+    private let files: VICFiles
     private var leases: [VICLease] = []
+    /// Those that a lease changes. Open before the container is there, and so before somebody else can have them open.
+    private var hosts: SharedFile?
+    private var resolver: SharedFile?
     /// What was written last of each endpoint.
     private var written: [String: [VICKeyValue]] = [:]
 
@@ -18,11 +21,17 @@ final class VICNetworkReporter {
         files = plan.files
         self.reporter = reporter
         self.diagnostics = diagnostics
+        do throws(SyscallError) {
+            hosts = try SharedFile("\(VICDialect.files)/hosts", content: plan.files.hosts)
+            resolver = try SharedFile("\(VICDialect.files)/resolv.conf", content: plan.files.resolver)
+        } catch {
+            diagnostics.warning(error.description)
+        }
     }
 
     /// What the adapters have may have changed.
     func update(_ state: NetworkState) {
-        let ready = state.interfaces.filter { $0.isReady }
+        let ready = state.interfaces.filter { $0.isPresent }
         let leases = ready.compactMap { interface in
             interface.lease.map { lease in
                 VICLease(
@@ -43,11 +52,7 @@ final class VICNetworkReporter {
         if leases == self.leases { return }
         self.leases = leases
         let files = files.with(leases)
-        for (new, old) in zip(files.all, self.files.all) where new.content != old.content {
-            do throws(SyscallError) { try Files.overwrite("\(VICDialect.files)/\(new.name)", with: Array(new.content.utf8)) } catch {
-                diagnostics.warning(error.description)
-            }
-        }
-        self.files = files
+        do throws(SyscallError) { try hosts?.update(to: files.hosts) } catch { diagnostics.warning(error.description) }
+        do throws(SyscallError) { try resolver?.update(to: files.resolver) } catch { diagnostics.warning(error.description) }
     }
 }

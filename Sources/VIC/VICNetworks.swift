@@ -193,7 +193,12 @@ struct VICNetworkPlan {
             let index = interfaces.firstIndex(where: { $0.id == planned.interface })
         else { return }
         if endpoint.network.isDefault {
-            if let gateway = planned.gateway { add(RouteSettings(to: nil, via: gateway), index) }
+            if let gateway = planned.gateway {
+                add(RouteSettings(to: nil, via: gateway), index)
+            } else if planned.addressing == .dhcp {
+                // The way out that DHCP will give.
+                destinations.append((nil, true))
+            }
             return
         }
         guard let gateway = planned.gateway else {
@@ -217,9 +222,10 @@ struct VICNetworkPlan {
         let isIPv4 = route.gateway?.isIPv4 ?? true
         if interfaces[index].routes.contains(where: { $0.destination == route.destination && $0.gateway == route.gateway }) { return }
         if interfaces[index].routes.count >= InterfaceSettings.routeLimit { return }
-        // The kernel has one route to a destination with a metric; the others stand behind the first.
+        // The kernel has one route to a destination with a metric; the others stand behind the first, which may be one of DHCP's: those
+        // have 100 and more.
         let others = destinations.count { $0.to == route.destination && $0.isIPv4 == isIPv4 }
-        if others > 0 { route.metric = (isIPv4 ? 0 : 1024) &+ 100 &* UInt32(clamping: others) }
+        if others > 0 { route.metric = (isIPv4 ? 0 : RouteSettings.standardMetric6) &+ 1000 &* UInt32(clamping: others) }
         destinations.append((route.destination, isIPv4))
         interfaces[index].routes.append(route)
     }

@@ -103,6 +103,23 @@ import Testing
         #expect(try adapters(vm).count == 1)
     }
 
+    @Test("an optional adapter's lease comes when the container runs, and so do its name servers; what else it has is left alone")
+    func late() throws {
+        let script = """
+            cat /etc/resolv.conf; i=0
+            while [ $i -lt 200 ] && ! grep -q 10.0.2.3 /etc/resolv.conf; do sleep 0.1; i=$((i+1)); done
+            cat /etc/resolv.conf; ip route; ip addr show eth0; echo 'end of it'
+            """
+        let config = configuration(["sh", "-c", script]) { config, _ in
+            config["tether"] = network(["eth0": ["dhcp4": true, "optional": true]])
+        }
+        let vm = try VM.boot(config: config, options: Self.user)
+        #expect(vm.code == 0, "\(vm.finished.errorText)")
+        for part in ["nameserver 10.0.2.3\n", "default via 10.0.2.2 dev eth0  metric 100", "inet 10.0.2.15/24", "end of it"] {
+            #expect(vm.out.contains(part), "\(part): \(vm.out) \(vm.err) \(vm.console.suffix(3000))")
+        }
+    }
+
     @Test("a network that cannot be had ends the start, and says why")
     func failures() throws {
         func boot(_ ethernets: [String: Any], _ options: [String]) throws -> VM {

@@ -3,7 +3,7 @@ import SessionLog
 import Testing
 import VIC
 
-/// VIC's networks: A44 (DHCP), A45 (static), A46–A48 in NetworkTests, where the DHCP server is ours.
+/// VIC's networks: A44 (DHCP), A45 (static), A46–A48 in NetworkTests/DHCPServerTests, where the DHCP server is ours.
 @Suite("Boot: VIC's networks", .serialized) struct VICNetworkBootTests {
     /// Adapters where VMware has the slots 160, 192 and 1184, the first one on QEMU's own network, the others on none.
     private static let adapters = [

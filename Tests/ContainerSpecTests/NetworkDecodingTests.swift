@@ -103,7 +103,7 @@ import Testing
             ),
             (#""version": 2, "ethernets": {"eth0": {"gateway4": "10.0.0.1"}, "eth1": {"gateway4": "10.1.0.1"}}"#, "ethernets.eth1.routes"),
             (
-                #""version": 2, "ethernets": {"eth0": {"gateway6": "fe80::1"}, "eth1": {"routes": [{"to": "::/0", "via": "fe80::2", "metric": 1024}]}}"#,
+                #""version": 2, "ethernets": {"eth0": {"gateway6": "fe80::1"}, "eth1": {"routes": [{"to": "::/0", "via": "fe80::2", "metric": 512}]}}"#,
                 "ethernets.eth1.routes"
             ),
         ])

@@ -147,6 +147,29 @@ import Testing
         #expect(result.messages == [[1], [], big])
     }
 
+    @Test func itsMessagesCanBeTakenAsTheyCome() throws {
+        var worker = try Worker.start("test") { output in
+            output.send([1, 2])
+            output.send([])
+            _ = poll(nil, 0, 300)
+            output.send([3])
+        }
+        var messages: [[UInt8]] = []
+        let deadline = Deadline.after(milliseconds: 10_000)
+        var early = 0
+        while !deadline.hasPassed {
+            messages += worker.takeMessages()
+            if messages.count == 2 { early += 1 }
+            if let result = worker.step() {
+                #expect(result.ending == .finished && early > 0)
+                #expect(messages + result.messages == [[1, 2], [], [3]])
+                return
+            }
+            _ = poll(nil, 0, 10)
+        }
+        Issue.record("it has not ended")
+    }
+
     @Test func aWorkerThatHangsIsKilledAtTheDeadlineAndReaped() throws {
         let start = Clock.monotonic()
         let worker = try Worker.start("hang") { output in

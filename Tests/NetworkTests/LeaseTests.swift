@@ -39,6 +39,9 @@ import Testing
         #expect(try lease(["ip=192.168.2.3"]).address.text == "192.168.2.3/24")
         #expect(try lease(["ip=192.168.2.3"]).seconds == nil)
         #expect(try lease(["ip=192.168.2.3", "lease=4294967295"]).seconds == nil)
+        // As the client counts it: it renews after half of these.
+        #expect(try lease(["ip=192.168.2.3", "lease=4"]).seconds == 30)
+        #expect(try lease(["ip=192.168.2.3", "lease=31"]).seconds == 31)
         #expect(try lease(["ip=192.168.2.3", "mask=20"]).address.length == 20)
         #expect(try lease(["ip=192.168.2.3", "subnet=255.255.255.255"]).address.length == 32)
         #expect(try lease(["ip=192.168.2.3", "domain=example.org other.example"], "renew").searchDomains == ["example.org"])
@@ -51,6 +54,14 @@ import Testing
         ])
         #expect(lease.routes.map { $0.description } == ["10.0.0.1/32", "default via 10.0.0.1", "10.0.0.0/8 via 10.0.0.2"])
         #expect(lease.ignored == ["route 10.0.0.0/8"])
+    }
+
+    @Test func aDestinationHasOneRoute() throws {
+        let lease = try lease([
+            "ip=10.0.0.5", "mask=24", "staticroutes=10.8.0.0/16 10.0.0.9 10.8.1.1/16 10.0.0.8 0.0.0.0/0 10.0.0.1 0.0.0.0/0 10.0.0.2",
+        ])
+        #expect(lease.routes.map { $0.description } == ["10.8.0.0/16 via 10.0.0.9", "default via 10.0.0.1"])
+        #expect(lease.ignored == ["route 10.8.1.1/16 via 10.0.0.8", "route 0.0.0.0/0 via 10.0.0.2"])
     }
 
     @Test func whatCannotBeUsedIsLeftOut() throws {

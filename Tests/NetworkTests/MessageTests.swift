@@ -40,6 +40,10 @@ import Testing
             hex(.removeRoute(index: 2, onLink))
                 == "2c000000" + "1900" + "0500" + "07000000" + "00000000" + "02180000" + "fe04ff01" + "00000000"
                 + "08000100" + "c6336400" + "08000400" + "02000000")
+        // Before what a router advertises, which has the kernel's own 1024.
+        let default6 = Route(to: nil, via: try ipAddress("fe80::1"), metric: nil, origin: .configuration)
+        #expect(hex(.addRoute(index: 2, default6)).hasSuffix("08000600" + "00020000"))
+        #expect(hex(.removeRoute(index: 2, default6)).hasSuffix("08000600" + "00020000"))
         // Of two addresses neither is a broadcast.
         #expect(!hex(.addAddress(index: 2, try ipPrefix("192.0.2.6/31"))).contains("08000400"))
     }
@@ -63,6 +67,12 @@ import Testing
         #expect(RouteAnswer(error(0x200, -22, requestPayload: 33, "no")) == .failed(.invalidArgument, text: "no"))
         #expect(RouteAnswer(error(0, -17, requestPayload: 32, "")) == .failed(.exists, text: ""))
         #expect(RouteAnswer(NetlinkMessage(type: 2, flags: 0, sequence: 1, payload: [1, 2, 3])) == nil)
+        // The end of a list, and of one that the kernel could not finish.
+        #expect(RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [0, 0, 0, 0])) == .done)
+        #expect(RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [])) == .done)
+        #expect(
+            RouteAnswer(NetlinkMessage(type: 3, flags: 2, sequence: 1, payload: [0xF4, 0xFF, 0xFF, 0xFF]))
+                == .failed(Errno(rawValue: 12), text: ""))
         // A length beyond the message, and the lowest number of all, are no reason to crash.
         var odd: [UInt8] = [0, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 0xFF]
         odd += [UInt8](repeating: 0, count: 12)
@@ -91,6 +101,7 @@ import Testing
         link.macAddress = [0x52, 0x54, 0, 0x12, 0x34, 0x56]
         link.mtu = 1500
         link.isUp = true
+        link.isRunning = true
         #expect(RouteAnswer(NetlinkMessage(type: 16, flags: 0, sequence: 0, payload: payload)) == .link(link))
         #expect(RouteAnswer(NetlinkMessage(type: 17, flags: 0, sequence: 0, payload: payload)) == .linkGone(index: 3))
         #expect(RouteAnswer(NetlinkMessage(type: 16, flags: 0, sequence: 0, payload: Array(payload.prefix(16)))) == nil)

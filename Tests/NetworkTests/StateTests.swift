@@ -33,9 +33,10 @@ import Testing
     /// Has the adapters as they are wanted.
     private func settle(_ state: inout NetworkState, index: UInt32 = 2) -> [WantedInterface] {
         let work = state.takeWork()
-        for (position, wanted) in work.enumerated() {
-            state.take(InterfaceReport(id: wanted.id, outcome: .done, link: link(index + UInt32(position), "eth\(position)")), of: wanted)
+        for (position, wanted) in work.enumerated() where !wanted.isSettled {
+            state.take(InterfaceReport(done: wanted, link: link(index + UInt32(position), "eth\(position)")), of: wanted)
         }
+        state.workEnded()
         return work
     }
 
@@ -192,9 +193,15 @@ import Testing
             wanted.steps(for: Link(index: 2, name: "eth0")).map { $0.operation } == ["switch on", "add address", "add route", "add route"])
         #expect(wanted.orderedRoutes.map { $0.description } == ["203.0.113.0/24", "default via 198.51.100.1"])
         let error = NetworkError("add route", "default via 198.51.100.1 to eth0", "Nexthop has invalid gateway (Network is unreachable)")
-        let report = InterfaceReport(id: "lan", outcome: .failed(error), link: link(2, "eth0"), routesSet: 1)
+        var report = InterfaceReport(id: "lan", outcome: .failed(error), link: link(2, "eth0"))
+        report.addressesSet = [0]
+        report.routesSet = [0]
+        report.refused = ["set MTU 9000 of eth0: it is too much"]
         #expect(InterfaceReport(report.encoded) == report)
         state.take(report, of: wanted)
+        #expect(state.hasFailed && !state.needsWork)
+        state.retry()
+        #expect(state.needsWork)
         let again = state.takeWork()[0]
         #expect(again.present.routes.map { $0.description } == ["203.0.113.0/24"])
         #expect(again.present.addresses == wanted.addresses)

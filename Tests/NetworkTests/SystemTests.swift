@@ -7,7 +7,7 @@ import Testing
 @testable import Network
 
 /// A network namespace of its own, in a thread of its own: what else the tests do stays out of it.
-private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
+func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
     final class Outcome: @unchecked Sendable { var error: (any Error)? }
     let outcome = Outcome()
     let done = DispatchSemaphore(value: 0)
@@ -26,7 +26,7 @@ private func inNamespace(_ body: @escaping @Sendable () throws -> Void) throws {
 /// Runs a program of busybox in the thread's namespace, and gives what it wrote. Not by Foundation's Process: that does not learn of the
 /// end in such a thread.
 @discardableResult
-private func busybox(_ arguments: [String]) throws -> String {
+func busybox(_ arguments: [String]) throws -> String {
     let program = try start(arguments)
     var text: [UInt8] = []
     while true {
@@ -53,7 +53,13 @@ private func wanted(_ id: String, _ match: InterfaceSettings.Match, _ change: (i
     return wanted
 }
 
-private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
+func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
+    let reports = try reports(wanted)
+    return wanted.compactMap { wanted in reports.last { $0.id == wanted.id } }
+}
+
+/// As they come.
+private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
     var configurator = try Configurator()
     var reports: [InterfaceReport] = []
     configurator.apply(wanted) { reports.append($0) }
@@ -133,7 +139,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
                     == .failed(
                         NetworkError(
                             "add route", "default via 198.51.100.1 to veth0", Errno(rawValue: ENETUNREACH), "Nexthop has invalid gateway")))
-            #expect(reports[0].routesSet == 1)
+            #expect(reports[0].routesSet == [0] && reports[0].addressesSet == [0])
             guard case .failed(let error) = reports[1].outcome else { throw NetworkError("set MTU", "", "it is set") }
             #expect(error.operation == "set MTU" && error.object == "60000000 of veth1")
 
@@ -148,6 +154,71 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             #expect(second[0].outcome == .done)
             guard case .failed(let clash) = second[1].outcome else { throw NetworkError("add route", "", "twice") }
             #expect(clash.errno == .exists)
+        }
+    }
+
+    @Test func whatALeaseAsksForInVainLeavesTheRest() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.mtu = 60_000_000
+                $0.isMTUOptional = true
+                $0.addresses = [try ipPrefix("192.0.2.7/24")]
+                $0.routes = try ["192.0.2.255", "192.0.2.1", "192.0.2.2"].map {
+                    Route(to: nil, via: try ipAddress($0), metric: 100, origin: .dhcp)
+                }
+            }
+            let report = try apply([lan])[0]
+            #expect(report.outcome == .done && report.addressesSet == [0] && report.routesSet == [1], "\(report)")
+            #expect(report.refused.count == 3)
+            for (refused, part) in zip(report.refused, ["set MTU", "via 192.0.2.255", "via 192.0.2.2"]) {
+                #expect(refused.contains(part), "\(report.refused)")
+            }
+            #expect(try busybox(["ip", "route"]).contains("default via 192.0.2.1 dev veth0  metric 100"))
+        }
+    }
+
+    @Test func noAdapterWaitsForTheAddressesOfAnother() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            try busybox(["ip", "link", "add", "type", "veth"])
+            // Without a cable the kernel finds nothing out.
+            let slow = try wanted("slow", .name("veth0")) {
+                $0.addresses = [try ipPrefix("2001:db8::7/64")]
+                $0.routes = [Route(to: try ipPrefix("2001:db8:9::/48"), via: nil, metric: nil, origin: .configuration)]
+            }
+            try busybox(["ip", "link", "set", "veth3", "up"])
+            let quick = try wanted("quick", .name("veth2")) { $0.addresses = [try ipPrefix("2001:db8:1::7/64")] }
+            let plain = try wanted("plain", .name("veth1")) { $0.addresses = [try ipPrefix("192.0.2.7/24")] }
+            try Files.write("0", to: "/proc/sys/net/ipv6/conf/veth2/accept_dad")
+            var settled = plain
+            settled.isSettled = true
+            settled.addresses = [try ipPrefix("192.0.2.8/24")]
+            let told = try reports([slow, quick, plain]).map { "\($0.id) \($0.outcome)" }
+            #expect(told == ["slow begun", "quick begun", "plain done", "quick done", "slow done"])
+            // Nothing is done to what is as it is to be, and nobody else gets it.
+            let again = try reports([settled, WantedInterface(id: "other", match: .name("veth1"))])
+            #expect(again.map { "\($0.id) \($0.outcome)" } == ["other missing"])
+            #expect(try !busybox(["ip", "addr", "show", "dev", "veth1"]).contains("192.0.2.8"))
+        }
+    }
+
+    @Test func aRouterThatAdvertisesKeepsNoRouteOut() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            for name in ["veth0", "veth1"] { try busybox(["ip", "link", "set", name, "up"]) }
+            // As the kernel makes it of an advertisement (RFC 4861, section 6.3.4), which comes before the addresses are set.
+            let advertised = Route(to: nil, via: try ipAddress("fe80::9"), metric: 1024, origin: .dhcp)
+            let index = try #require(try Configurator.list().first { $0.name == "veth0" }?.index)
+            var socket = try RouteSocket()
+            _ = try socket.exchange(.addRoute(index: index, advertised), "add route", "as advertised")
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.addresses = [try ipPrefix("2001:db8::7/64")]
+                $0.routes = [Route(to: nil, via: try ipAddress("2001:db8::1"), metric: nil, origin: .configuration)]
+            }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            let routes = try busybox(["ip", "-6", "route"])
+            #expect(routes.contains("default via fe80::9") && routes.contains("default via 2001:db8::1"), "\(routes)")
         }
     }
 
@@ -181,6 +252,39 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             let reports = try apply([try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("2001:db8::7/64")] }])
             guard case .failed(let error) = reports[0].outcome else { throw NetworkError("add address", "", "two have it") }
             #expect(error.description == "add address 2001:db8::7/64 to veth0: another machine on the network has it")
+        }
+    }
+
+    @Test func neighboursAreToldOfEachNewAddress() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            try busybox(["ip", "link", "set", "veth1", "up"])
+            // ETH_P_ARP, as a packet socket wants it; it hears both ends of the cable.
+            let ear = FileDescriptor(
+                owning: try attempt("socket") {
+                    socket(AF_PACKET, Int32(SOCK_DGRAM.rawValue) | O_NONBLOCK, Int32(UInt16(0x0806).bigEndian))
+                })
+            func heard() throws -> [String] {
+                usleep(100_000)
+                var addresses: Set<String> = []
+                while let packet = try ear.read(atMost: 256) {
+                    // An announcement asks for the address that it comes from.
+                    let sender = packet.dropFirst(14).prefix(4)
+                    guard packet.count >= 28, Array(sender) == Array(packet[24..<28]), let address = IPAddress(bytes: Array(sender)) else {
+                        continue
+                    }
+                    addresses.insert(address.text)
+                }
+                return addresses.sorted()
+            }
+            var lan = try wanted("lan", .name("veth0")) { $0.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.8/24")] }
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.7", "192.0.2.8"])
+            // A lease that changes: the one that was there before is known.
+            lan.present = InterfaceParts(addresses: lan.addresses)
+            lan.addresses = [try ipPrefix("192.0.2.7/24"), try ipPrefix("192.0.2.9/24")]
+            #expect(try apply([lan]).map { $0.outcome } == [.done])
+            #expect(try heard() == ["192.0.2.9"])
         }
     }
 
@@ -218,7 +322,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             option search a.example b.example
             option mtu 1400
             option staticroutes 10.8.0.0/16 10.9.0.9 0.0.0.0/0 10.9.0.1
-            option lease 4
+            option lease 60
 
             """
         try configuration.write(toFile: directory + "/udhcpd.conf", atomically: true, encoding: .utf8)
@@ -273,7 +377,8 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
                         2_147_480_002)
                 }
             }
-            defer { kill(pid, SIGKILL) }
+            var hasEnded = false
+            defer { if !hasEnded { kill(pid, SIGKILL) } }
             var events: [LeaseEvent] = []
             func next() throws -> LeaseEvent {
                 var watched = pollfd(fd: ours.rawValue, events: Int16(POLLIN), revents: 0)
@@ -288,7 +393,7 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             #expect(lease.address == IPPrefix("10.9.0.20/24"))
             #expect(lease.routes.map { $0.description } == ["10.8.0.0/16 via 10.9.0.9", "default via 10.9.0.1"])
             #expect(lease.nameservers == [try ipAddress("10.9.0.3")])
-            #expect(lease.searchDomains == ["a.example", "b.example"] && lease.mtu == 1400 && lease.seconds == 4)
+            #expect(lease.searchDomains == ["a.example", "b.example"] && lease.mtu == 1400 && lease.seconds == 60)
 
             let status = try Files.readText("/proc/\(pid)/status")
             for line in [
@@ -299,15 +404,17 @@ private func apply(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
             }
             let mounts = try Files.readText("/proc/\(pid)/mountinfo")
             for path in [" /proc ", " /sys ", " /run "] { #expect(!mounts.contains(path), "\(mounts)") }
-            // It is renewed before it runs out, with the address in use.
+            // It is renewed, with the address in use.
             let reports = try apply([wanted("lan", .name("veth0")) { $0.addresses = [lease.address] }])
             #expect(reports.map { $0.outcome } == [.done])
+            try attempt("kill") { kill(pid, SIGUSR1) }
             #expect(try next() == .lease(lease))
             // It gives the lease back when it is asked to end.
             try attempt("kill") { kill(pid, SIGTERM) }
             #expect(try next() == .none)
             var ended: Int32 = 0
             try attempt("waitpid") { waitpid(pid, &ended, 0) }
+            hasEnded = true
             #expect(said().contains("unicasting a release"))
         }
     }

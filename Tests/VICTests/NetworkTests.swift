@@ -105,12 +105,26 @@ struct NetworkTests {
         #expect(interfaces[1].addresses.map { $0.text } == ["192.0.2.7/24", "192.0.2.8/24"] && interfaces[1].name == "out")
         #expect(interfaces[1].routes == [RouteSettings(to: nil, via: try address("192.0.2.1"))])
         var second = RouteSettings(to: nil, via: try address("10.2.0.1"))
-        second.metric = 100
+        second.metric = 1000
         #expect(interfaces[0].routes == [second])
         #expect(plan.endpoints.map { $0.network } == ["a", "b", "c", "d"] && plan.endpoints.map { $0.interface } == ["a", "b", "b", "a"])
         let lease = VICLease(interface: "b", address: try prefix("10.2.0.99/16"), gateway: nil, nameservers: [])
         #expect(
             plan.endpoints.map { $0.assignment([lease])?.address.text } == ["192.0.2.7/24", "10.2.0.5/16", "10.2.0.99/16", "192.0.2.8/24"])
+    }
+
+    @Test("a default route that DHCP gives outside goes before one inside, and clashes with none")
+    func behindDHCP() throws {
+        let inside = try [isDefault, ("/internal", "true")] + range("/network/gateway", "10.2.0.1/16")
+        let plan = try plan([
+            ("out", [("/Common/id", "1216"), isDefault]), ("in", try [id] + inside + range("/ip", "10.2.0.5/16")),
+            ("in2", try [("/Common/id", "1248")] + inside + range("/ip", "10.2.0.6/16")),
+        ])
+        let interfaces = try #require(plan.spec.tether.network?.interfaces)
+        #expect(interfaces.first { $0.id == "out" }?.takesDHCPRoutes == true)
+        // A DHCP server's have 100 and the adapter's position.
+        #expect(interfaces.first { $0.id == "in" }?.routes.map { $0.metric } == [1000])
+        #expect(interfaces.first { $0.id == "in2" }?.routes.map { $0.metric } == [2000])
     }
 
     @Test("what is reached through the gateway of a network that is not the default one")

@@ -46,6 +46,7 @@
 
 #include "modules.h"
 #include "netlink.h"
+#include "packet.h"
 #include "privileges.h"
 #include "uevent.h"
 #include "worker.h"
