@@ -67,7 +67,9 @@ final class DHCPServer: @unchecked Sendable {
                 if poll(&watched, 1, 50) != 1 { continue }
                 guard let request = try socket.read(atMost: 2048), let reply = reply(to: request) else { continue }
                 try with("10.9.0.255", 68) { address in
-                    _ = try attempt("sendto") { reply.withUnsafeBytes { sendto(socket.rawValue, $0.baseAddress, $0.count, 0, address, 16) } }
+                    _ = try attempt("sendto") {
+                        reply.withUnsafeBytes { sendto(socket.rawValue, $0.baseAddress, $0.count, 0, address, 16) }
+                    }
                 }
             }
         } catch { print("DHCP server: \(error)") }
