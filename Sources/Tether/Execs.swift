@@ -58,7 +58,7 @@ final class Execs {
             purpose: .client)
     }
 
-    /// Starts a process.
+    /// Starts a process, or has it started as soon as there is a container.
     ///
     /// - Parameter endsInputWithClient: its input ends when the first client goes that could write to it.
     func start(
@@ -66,9 +66,15 @@ final class Execs {
     ) -> Outcome<Session> {
         made &+= 1
         let exec = make(process, name: name, wantsStdin: wantsStdin, purpose: purpose, endsInputWithClient)
-        if let failure = exec.begin() { return .failure(failure) }
-        all.append(exec)
-        exec.stepLaunch()
+        // A client that comes while the container is being started need not know that.
+        if runtime.lifecycle.isBeingMade {
+            all.append(exec)
+            exec.release()
+        } else {
+            if let failure = exec.begin() { return .failure(failure) }
+            all.append(exec)
+            exec.stepLaunch()
+        }
         runtime.control.sessionsChanged()
         return .success(exec.session)
     }

@@ -43,6 +43,15 @@ extension Lifecycle {
     /// Whether processes can be started beside the container's own: it runs, or is being started, and what others join is there.
     var takesProcesses: Bool { isRunning || isCreated }
 
+    /// Whether processes can soon be started in it, or are told that it has failed.
+    var isBeingMade: Bool {
+        switch stage {
+        case .preparing, .clearing, .launching: !isCreated
+        case .ending: isRenewed
+        case .held, .running, .resting, .over: false
+        }
+    }
+
     private var isCreated: Bool { (stage == .held || stage == .launching) && launch?.isCreated == true }
 
     /// Starts a process in the container.

@@ -78,6 +78,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     private var abort: Abort?
+    /// The container is being ended to be created anew.
+    var isRenewed: Bool { if case .renewal? = abort { true } else { false } }
 
     /// How far a stop has come.
     var stopping = Stopping()
@@ -354,7 +356,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .launching: cancelLaunch(Failure("start", spec.tether.id, cause))
         case .resting: if let lastRecord { over(.ended(lastRecord)) }
         case .ending:
-            guard case .renewal? = abort else { return }
+            if !isRenewed { return }
             abort = .failure(Failure("start", spec.tether.id, cause))
             runtime.execs.containerEnded()
         case .running, .over: break

@@ -152,14 +152,17 @@ import Testing
             try vm.reconfigure {
                 $0["hooks"] = ["createRuntime": [["path": "/run/rootfs/bin/busybox", "args": ["sleep", "4"]]]]
                 var process = $0["process"] as? [String: Any] ?? [:]
-                process["args"] = ["sh", "-c", "echo second; exit 6"]
+                process["args"] = ["sh", "-c", "echo second; sleep 2; exit 6"]
                 $0["process"] = process
             }
             try vm.client.reload()
             return vm
         }
         let released = try boot()
+        // A client that comes meanwhile need not know.
+        let during = try released.exec(["sh", "-c", "echo during; exit 5"])
         try released.client.release()
+        #expect(try during.finish().exitCode == 5 && during.output == "during\n")
         let first = try released.finish()
         #expect(first.code == 6 && first.out == "second\n", "\(first.finished.errorText)")
 
