@@ -143,6 +143,8 @@ final class ControlServer: ControlService {
         do throws(SyscallError) {
             if session === runtime.lifecycle.session {
                 try runtime.lifecycle.container?.process.resize(rows: rows, columns: columns)
+                // A process that is started again has the terminal that its clients have now.
+                runtime.lifecycle.setConsoleSize(rows: rows, columns: columns)
             } else {
                 try runtime.execs.exec(of: session)?.resize(rows: rows, columns: columns)
             }

@@ -38,7 +38,7 @@ final class Execs {
         var warnings: [SpecIssue] = []
         let process: ContainerProcess
         do throws(SpecError) {
-            process = try ContainerProcess.decode(request.process, in: runtime.lifecycle.launched, warnings: &warnings)
+            process = try ContainerProcess.decode(request.process, in: runtime.lifecycle.execSpec, warnings: &warnings)
         } catch {
             return refuse(.invalid, "process", error.description)
         }
@@ -134,6 +134,9 @@ final class Execs {
         }
         return false
     }
+
+    /// There is no container that those could run in which only wait for one.
+    func refuseReleased() { for exec in all { exec.refuseIfReleased() } }
 
     /// Goes on with launches that are under way: an unknown child ended, and may be one of theirs.
     func stepLaunches() { for exec in all { exec.stepLaunch() } }
@@ -255,10 +258,24 @@ final class Exec: EventHandler, SessionOwner {
         startIfReleased()
     }
 
+    private var canStart: Bool { isReleased && isHeld && runtime.lifecycle.takesProcesses && !runtime.isPaused }
+
     func startIfReleased() {
-        guard isReleased, isHeld, runtime.lifecycle.takesProcesses, !runtime.isPaused else { return }
-        if let failure = begin() { return fail(failure) }
+        guard canStart else { return }
+        if let failure = begin() {
+            // To those that are attached it is the end of the session, whatever the reason.
+            return fail(
+                RequestFailure(
+                    .launchFailed, exitCode: failure.exitCode, operation: failure.operation, object: failure.object, cause: failure.cause))
+        }
         stepLaunch()
+    }
+
+    func refuseIfReleased() {
+        guard isReleased, isHeld else { return }
+        fail(
+            RequestFailure(
+                .launchFailed, exitCode: 125, operation: "exec", object: process.args.first ?? "", cause: "the container does not run"))
     }
 
     /// The size of the terminal that it will have.
@@ -338,7 +355,8 @@ final class Exec: EventHandler, SessionOwner {
         runtime.execs.ended(self)
     }
 
-    var nextDeadline: Int64? { launch?.deadline.nanoseconds }
+    // What lets it start may have come behind its turn.
+    var nextDeadline: Int64? { canStart ? 0 : launch?.deadline.nanoseconds }
 
     func checkDeadlines(_ now: Int64) { if let launch, launch.deadline.hasPassed { stepLaunch() } }
 }

@@ -29,14 +29,14 @@ extension Lifecycle {
     /// The container waits. It is created, unless it has no init that could wait.
     func hold() {
         stage = .held
-        renewHeld()
-        if stage != .held { return }
+        if renewHeld() { return }
         let seconds = runtime.spec.tether.attach?.waitTimeoutSeconds ?? 0
         if seconds > 0 && holding.until == nil { holding.until = Clock.monotonic() &+ seconds &* 1_000_000_000 }
         runtime.status.isWaiting = true
         runtime.status.publish()
         runtime.diagnostics.info("waiting for a client to attach")
-        // Nothing else has to wait.
+        // Nothing else has to wait, but what came in the hope that there would be a container.
+        if launch == nil { runtime.execs.refuseReleased() }
         runtime.containerCreated()
     }
 
@@ -51,6 +51,9 @@ extension Lifecycle {
         case .held, .running, .resting, .over: false
         }
     }
+
+    /// What a further process takes what it does not say from: the configuration of the container that it will run in.
+    var execSpec: ContainerSpec { isRenewed || stage == .preparing ? runtime.spec : launched }
 
     private var isCreated: Bool { (stage == .held || stage == .launching) && launch?.isCreated == true }
 
@@ -79,7 +82,7 @@ extension Lifecycle {
         runtime.diagnostics.info("\(why): starting the container")
         runtime.status.publish()
         // One that could not be created anew when the configuration was read may have no processes by now.
-        renewHeld()
+        if renewHeld() { return }
         guard stage == .held || stage == .launching else { return }
         if launch == nil { return makeGroup() }
         stage = .launching
@@ -99,13 +102,16 @@ extension Lifecycle {
 
     /// The configuration was read anew while the container waits. What of it the container was created with cannot change in one in
     /// which processes run.
-    func renewHeld() {
-        guard stage == .held, Lifecycle.creation(launched) != Lifecycle.creation(runtime.spec) else { return }
+    /// - Returns: whether it is created anew.
+    @discardableResult func renewHeld() -> Bool {
+        guard stage == .held, Lifecycle.creation(launched) != Lifecycle.creation(runtime.spec) else { return false }
         if runtime.execs.launched > 0 || hasProcesses {
-            return runtime.diagnostics.warning("the container is left as it was created, for processes run in it")
+            runtime.diagnostics.warning("the container is left as it was created, for processes run in it")
+            return false
         }
         runtime.status.isWaiting = false
         renew()
+        return true
     }
 
     /// What a container is created with: the rest of a configuration holds at once, or from its end on.

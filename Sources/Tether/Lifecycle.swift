@@ -177,7 +177,10 @@ final class Lifecycle: EventHandler, SessionOwner {
             self.launch = nil
             if abort == nil { abort = .failure(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)) }
             // A client may have started processes in it while it waited; what only waits can run in the next one.
-            if case .failure? = abort { runtime.execs.containerEnded() }
+            if !isRenewed {
+                runtime.execs.containerEnded()
+                stopHolding()
+            }
             end()
         case .started(let container):
             self.launch = nil
