@@ -148,39 +148,23 @@ extension AttachBridge {
         return true
     }
 
-    /// `attach@tether`: string session, string start of stdout, string start of stderr, boolean wants input, uint64 input key.
     private func takeAttach(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
-        var reader = WireReader(data)
-        let session = reader.text()
-        let starts = [reader.text(), reader.text()].map { StreamStart(text: $0) }
-        let wantsStdin = reader.boolean()
-        let inputKey = reader.uint64()
-        guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName, let stdout = starts[0], let stderr = starts[1] else {
-            return self.reply(channels[index].id, reply, false)
-        }
+        guard let wanted = AttachParameters(data) else { return self.reply(channels[index].id, reply, false) }
         guard begins(index, .attach, reply) else { return }
-        channels[index].session = session
-        channels[index].stdoutFrom = stdout
-        channels[index].stderrFrom = stderr
-        channels[index].wantsStdin = wantsStdin
-        channels[index].inputKey = inputKey
+        channels[index].session = wanted.session
+        channels[index].stdoutFrom = wanted.stdoutFrom
+        channels[index].stderrFrom = wanted.stderrFrom
+        channels[index].wantsStdin = wanted.wantsStdin
+        channels[index].inputKey = wanted.inputKey
         attach(index)
     }
 
-    /// `exec-process@tether`: string process, boolean wants input, string session, uint64 input key.
     private func takeExecProcess(_ index: Int, _ data: [UInt8], _ reply: UInt32?) {
-        var reader = WireReader(data)
-        let process = reader.string()
-        let wantsStdin = reader.boolean()
-        let session = reader.text()
-        let inputKey = reader.uint64()
-        guard reader.isComplete, session.utf8.count <= ControlProtocol.maximumName else {
-            return self.reply(channels[index].id, reply, false)
-        }
+        guard let wanted = ExecParameters(data) else { return self.reply(channels[index].id, reply, false) }
         guard begins(index, .execProcess, reply) else { return }
-        channels[index].wantsStdin = wantsStdin
-        channels[index].inputKey = inputKey
-        exec(index, process, name: session)
+        channels[index].wantsStdin = wanted.wantsStdin
+        channels[index].inputKey = wanted.inputKey
+        exec(index, wanted.process, name: wanted.session)
     }
 
     // MARK: Asking PID 1
@@ -312,21 +296,6 @@ extension BridgeChannel {
         default:
             name.hasPrefix("LC_") && name.utf8.count <= 64
                 && name.utf8.allSatisfy { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") || $0 == UInt8(ascii: "_") }
-        }
-    }
-}
-
-extension StreamStart {
-    /// `live`, `oldest`, `none`, or an offset in decimal digits.
-    init?(text: String) {
-        switch text {
-        case "live": self = .live
-        case "oldest": self = .oldest
-        case "none": self = .none
-        default:
-            let isDecimal = text.utf8.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-            guard isDecimal, let offset = UInt64(text) else { return nil }
-            self = .offset(offset)
         }
     }
 }

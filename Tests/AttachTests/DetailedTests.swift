@@ -47,6 +47,20 @@ import Testing
         #expect((record["stdout"] as? [String: Any])?["sha256"] as? String == "ab")
     }
 
+    @Test("without a start the first client gets what is kept, and others what comes, of each stream for itself")
+    func emptyStarts() throws {
+        let bench = try Bench()
+        for starts in [("", ""), ("", ""), ("", "none"), ("12", "")] {
+            let id = try bench.channel()
+            bench.client.connection.request(
+                id, name: "attach@tether", data: attach("", starts.0, starts.1, stdin: false), wantsReply: true)
+            try bench.run()
+            #expect(bench.taken().replies(id) == [true])
+        }
+        let asked = bench.pid1.attachments.map { [$0.1.stdout, $0.1.stderr] }
+        #expect(asked == [[.oldest, .oldest], [.live, .live], [.live, .none], [.offset(12), .live]])
+    }
+
     @Test("stdin@tether says when input is not taken and when it is again; close-stdin@tether ends it without an end of the channel")
     func input() throws {
         let bench = try Bench()
@@ -90,12 +104,13 @@ import Testing
         var reader = WireReader(try #require(events.requests(id).first { $0.name == "failed@tether" }).data)
         let error = try #require(try object(reader.string())["error"] as? [String: Any])
         #expect(error["code"] as? String == "unknownSession" && error["object"] as? String == "none")
-        for bad in [attach("main", "-1", "live", stdin: false), attach("main", "99999999999999999999", "live", stdin: false)] {
+        for bad in ["-1", "99999999999999999999", " ", "latest"] {
+            let bad = attach("main", bad, "live", stdin: false)
             bench.client.connection.request(id, name: "attach@tether", data: bad, wantsReply: true)
         }
         bench.client.connection.request(id, name: "attach@tether", data: attach("", "oldest", "none", stdin: false), wantsReply: true)
         try bench.run()
-        #expect(bench.taken().replies(id) == [false, false, true])
+        #expect(bench.taken().replies(id) == [false, false, false, false, true])
         #expect(bench.pid1.attachments.last?.1.stderr == StreamStart.none)
     }
 

@@ -331,11 +331,11 @@ import VSPC
                 through.status == 8 && through.stdout == Data(count: 100_000), "\(through.stdout.count): \(through.errorText), \(listed)")
         }
 
-        // A client that follows from the beginning to the end.
+        // A client that follows to the end. It is the first, and gets what is kept from the beginning.
         let follower = Process()
         let output = Foundation.Pipe()
         follower.executableURL = URL(fileURLWithPath: tetherctl)
-        follower.arguments = Array(client("attach", ["--from", "oldest", "--no-stdin"]).dropFirst(3))
+        follower.arguments = Array(client("attach", ["--no-stdin"]).dropFirst(3))
         follower.standardOutput = output
         try follower.run()
         var text = ""
