@@ -168,7 +168,11 @@ let testTargets: [Target] = [
             .product(name: "Logging", package: "swift-log"),
         ], swiftSettings: common),
     .testTarget(
-        name: "AttachClientTests", dependencies: ["AttachClient", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux", "tetherctl"],
+        name: "AttachClientTests",
+        dependencies: [
+            "Attach", "AttachClient", "Concentrator", "Control", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux", "VSPC", "tetherctl",
+            .product(name: "Logging", package: "swift-log"),
+        ],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
     .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),

@@ -8,7 +8,7 @@ enum Payloads {
     ]
     private static let globalRequests = [
         "keepalive@openssh.com", "container-ids", "version", "sessions@tether", "stats@tether", "pause@tether", "resume@tether",
-        "reload@tether", "stop@tether", "signal@tether", "no-more-sessions@openssh.com",
+        "reload@tether", "stop@tether", "signal@tether", "no-more-sessions@openssh.com", "boot@tether",
     ]
     private static let variables = [
         "TETHER_STDOUT_FROM", "TETHER_STDERR_FROM", "TETHER_STDIN", "LANG", "LC_ALL", "PATH", "SSH_ORIGINAL_COMMAND",

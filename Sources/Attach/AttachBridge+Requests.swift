@@ -16,6 +16,10 @@ extension AttachBridge {
             var writer = WireWriter()
             writer.uint32(VICDialect.versionNumber)
             answerGlobal(reply, GlobalReply(isSuccess: true, data: writer.bytes))
+        case "boot@tether":
+            var writer = WireWriter()
+            writer.uint64(boot)
+            answerGlobal(reply, GlobalReply(isSuccess: boot != 0, data: writer.bytes))
         case "sessions@tether": ask(.sessions(reply: reply ?? 0)) { .list(tag: $0) }
         case "stats@tether": ask(.document(reply: reply)) { .stats(tag: $0) }
         case "pause@tether": ask(.document(reply: reply)) { .pause(tag: $0) }

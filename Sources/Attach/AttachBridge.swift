@@ -64,6 +64,8 @@ public final class AttachBridge {
     private var seen: [String] = []
     /// Where the output of sessions goes on for a client of VIC's, which cannot ask for an offset.
     var left: [(session: String, stdout: UInt64, stderr: UInt64)] = []
+    /// The number of this boot, for `boot@tether`; 0: none is known.
+    public var boot: UInt64 = 0
     /// What the line has been through, as members of a JSON object, for `stats@tether`.
     public var lineStatistics: () -> [UInt8] = { Array("{}".utf8) }
 

@@ -26,16 +26,21 @@ public final class AttachSession {
     var phase = Phase.opening
     private var toGrant = 0
     private var failure: AttachError?
+    /// The channel is open. What it is for is asked once the guest has said which boot this is.
+    private var isOpen = false
+    private var isBootTold = false
     var wantsInput: Bool
 
     // Of the session, whatever the connection.
     var session = ""
     private var hasTerminal = false
-    private var stdoutOffset: UInt64?
-    private var stderrOffset: UInt64?
-    private var isStarted = false
-    private var exitCode: Int32?
-    private var totals: (stdout: UInt64, stderr: UInt64)?
+    var stdoutOffset: UInt64?
+    var stderrOffset: UInt64?
+    var isStarted = false
+    var exitCode: Int32?
+    var totals: (stdout: UInt64, stderr: UInt64)?
+    /// The boot of the guest whose session this is; nil where it has not said.
+    var boot: UInt64?
     var input = ResumableInput()
     /// By this the guest knows our input when we come again.
     private let inputKey = UInt64.random(in: 1...UInt64.max)
@@ -91,7 +96,7 @@ public final class AttachSession {
     // MARK: One connection
 
     private func serve(_ connected: () -> Void) throws(AttachError) -> AttachOutcome {
-        (channel, phase, toGrant, failure) = (nil, .opening, 0, nil)
+        (channel, phase, toGrant, failure, isOpen, isBootTold) = (nil, .opening, 0, nil, false, false)
         guard let connection = try AttachConnection(target, isOver: { self.isInterrupted() }) else { return try interruptedOutcome() }
         defer { connection.close() }
         while true {
@@ -103,6 +108,8 @@ public final class AttachSession {
                 return outcome
             }
             if connection.isAuthenticated, channel == nil {
+                // A connection is of one boot: that it is another one is known before anything is asked of it or sent to it.
+                if !isBootTold { connection.request("boot@tether", []) }
                 channel = connection.client.connection.openChannel(type: "session", window: Self.window)
             }
             try moveOutput(connection)
@@ -114,26 +121,38 @@ public final class AttachSession {
 
     private func take(_ event: ConnectionEvent, _ connection: AttachConnection, _ connected: () -> Void) throws(AttachError) {
         switch event {
-        case .opened(let id, _):
-            ask(id, connection)
+        case .globalReply(let success, let data) where !isBootTold:
+            isBootTold = true
+            var reader = WireReader(data)
+            try bootIsTold(success ? reader.uint64() : 0)
+            if isOpen, let channel { try ask(channel, connection) }
+        case .opened(let id, _) where id == channel:
+            isOpen = true
+            if isBootTold { try ask(id, connection) }
         case .openFailed(_, _, let text):
             throw .refused(operation: "open", object: "a session's channel", cause: text, code: "", exitCode: 0)
         case .requestReply(let id, let success) where phase == .asked && id == channel:
             if !success { try refused(id, connection) }
-        case .request(_, let name, let data, _): try take(name, data, connection, connected)
-        case .data(_, let data):
-            deliver(data, isError: false)
-        case .extendedData(_, _, let data): deliver(data, isError: true)
+        case .request(let id, let name, let data, _) where id == channel: try take(name, data, connection, connected)
+        case .data(let id, let data) where id == channel: deliver(data, isError: false)
+        case .extendedData(let id, _, let data) where id == channel: deliver(data, isError: true)
         case .closed(let id) where id == channel: try closed()
         default: break
         }
     }
 
-    private func ask(_ id: ChannelID, _ connection: AttachConnection) {
+    /// The longest description of a process that fits into an SSH message, whatever goes with it, in bytes.
+    private static let maximumProcess = 32 * 1024
+
+    private func ask(_ id: ChannelID, _ connection: AttachConnection) throws(AttachError) {
         var writer = WireWriter()
         var name = "attach@tether"
         switch options.purpose {
         case .exec(let process, let session) where !isStarted && !mayHaveStarted:
+            if process.count > Self.maximumProcess {
+                let cause = "its description has \(process.count) bytes, and \(Self.maximumProcess) are the most"
+                throw .refused(operation: "exec", object: "the process", cause: cause, code: "", exitCode: 125)
+            }
             name = "exec-process@tether"
             writer.string(process)
             writer.boolean(wantsInput)
@@ -141,19 +160,24 @@ public final class AttachSession {
             writer.uint64(inputKey)
             self.session = session
         case .exec(_, let session):
-            writeAttach(&writer, session, "oldest", "oldest")
+            // From its first byte: what is not kept of it any more is told, and by "oldest" it would not be.
+            writeAttach(&writer, session, "0", "0")
         case .attach(let session, let stdoutFrom, let stderrFrom):
             writeAttach(&writer, self.session.isEmpty ? session : self.session, stdoutFrom, stderrFrom)
         }
         phase = .asked
         mayHaveStarted = true
-        connection.client.connection.request(id, name: name, data: writer.bytes, wantsReply: true)
+        if connection.client.connection.request(id, name: name, data: writer.bytes, wantsReply: true) { return }
+        let cause = "the request has \(writer.bytes.count) bytes, which is more than a message of SSH has room for"
+        throw .refused(operation: "attach", object: "", cause: cause, code: "", exitCode: 125)
     }
 
     private func writeAttach(_ writer: inout WireWriter, _ session: String, _ stdoutFrom: String, _ stderrFrom: String) {
         writer.text(session)
-        writer.text(stdoutOffset.map { "\($0)" } ?? stdoutFrom)
-        writer.text(stderrOffset.map { "\($0)" } ?? stderrFrom)
+        // A stream that is not followed is not to be later either.
+        for (offset, from) in [(stdoutOffset, stdoutFrom), (stderrOffset, stderrFrom)] {
+            writer.text(from == "none" ? from : offset.map { "\($0)" } ?? from)
+        }
         writer.boolean(wantsInput)
         writer.uint64(inputKey)
     }
@@ -164,12 +188,12 @@ public final class AttachSession {
         }
         if code == "noStdin", wantsInput {
             wantsInput = false
-            return ask(id, connection)
+            return try ask(id, connection)
         }
         if code == "unknownSession", !isStarted, case .exec = options.purpose {
             // The request that was on its way when the line dropped did not arrive.
             mayHaveStarted = false
-            return ask(id, connection)
+            return try ask(id, connection)
         }
         if let failure { throw failure }
     }
@@ -177,8 +201,7 @@ public final class AttachSession {
     private func take(_ name: String, _ data: [UInt8], _ connection: AttachConnection, _ connected: () -> Void) throws(AttachError) {
         switch name {
         case "attached@tether":
-            try attached(data, connection)
-            connected()
+            if try attached(data, connection) { connected() }
         case "failed@tether":
             var reader = WireReader(data)
             failure = AttachClient.failure(in: reader.string())
@@ -201,7 +224,8 @@ public final class AttachSession {
         }
     }
 
-    private func attached(_ data: [UInt8], _ connection: AttachConnection) throws(AttachError) {
+    /// - Returns: false where the session is not the one of before, and is asked for anew.
+    private func attached(_ data: [UInt8], _ connection: AttachConnection) throws(AttachError) -> Bool {
         var reader = WireReader(data)
         let id = reader.text()
         let terminal = reader.boolean()
@@ -210,6 +234,13 @@ public final class AttachSession {
         let inputTaken = reader.uint64()
         guard reader.isComplete else { throw .violation("attached@tether has another form") }
         session = id.printable
+        if isBehind(stdout: offsets[0], stderr: offsets[1]) {
+            // A guest that does not say which boot it is.
+            try startedAnew()
+            if let channel { connection.client.connection.close(channel) }
+            (channel, phase, toGrant, isOpen) = (nil, .opening, 0, false)
+            return false
+        }
         hasTerminal = terminal
         (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
         for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
@@ -224,6 +255,7 @@ public final class AttachSession {
             local.makeRaw()
             if let size = local.size { connection.client.connection.request(channel, .windowChange(size)) }
         }
+        return true
     }
 
     private struct Exit: Decodable {

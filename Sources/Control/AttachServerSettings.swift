@@ -11,10 +11,12 @@ public struct AttachServerSettings: Sendable, Equatable {
     public var hostKeys: [String]
     /// Random bytes, the same at every start of the server during one boot, from which it makes its host key where there is none.
     public var seed: [UInt8]
+    /// A number that was drawn at this boot, by which a client sees that sessions are not those of before; 0: none.
+    public var boot: UInt64
 
     public init(
         allowsNone: Bool = false, allowsVIC: Bool = false, compresses: Bool = false, authorizedKeys: [String] = [],
-        hostKeys: [String] = [], seed: [UInt8] = []
+        hostKeys: [String] = [], seed: [UInt8] = [], boot: UInt64 = 0
     ) {
         self.allowsNone = allowsNone
         self.allowsVIC = allowsVIC
@@ -22,6 +24,7 @@ public struct AttachServerSettings: Sendable, Equatable {
         self.authorizedKeys = authorizedKeys
         self.hostKeys = hostKeys
         self.seed = seed
+        self.boot = boot
     }
 
     /// The most bytes of the settings, and of one text in them.
@@ -29,7 +32,7 @@ public struct AttachServerSettings: Sendable, Equatable {
     static let maximumText = 16_384
     static let maximumTexts = 64
     static let seedSize = 64
-    private static let format: UInt8 = 1
+    private static let format: UInt8 = 2
 
     public var encoded: [UInt8] {
         var bytes: [UInt8] = []
@@ -42,6 +45,7 @@ public struct AttachServerSettings: Sendable, Equatable {
             for text in texts.prefix(Int(UInt8.max)) { bytes.put(field: Array(text.utf8), AttachServerSettings.maximumText) }
         }
         bytes.put(field: seed, AttachServerSettings.seedSize)
+        bytes.put(boot)
         return bytes
     }
 
@@ -58,6 +62,7 @@ public struct AttachServerSettings: Sendable, Equatable {
             settings.authorizedKeys = AttachServerSettings.texts(&body)
             settings.hostKeys = AttachServerSettings.texts(&body)
             settings.seed = body.field(AttachServerSettings.seedSize)
+            settings.boot = body.u64()
             return body.isComplete
         }
         guard isComplete else { return nil }

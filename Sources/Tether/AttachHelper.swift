@@ -22,27 +22,30 @@ final class AttachHelper {
         let seed = Seed()
         helper = Helper("attach server", "/sbin/tether-attach", settings.device, runtime.loop, runtime.diagnostics) {
             () throws(SyscallError) in
-            AttachServerSettings(
+            let drawn = try seed.bytes()
+            return AttachServerSettings(
                 allowsNone: settings.authentication == .none, allowsVIC: settings.allowsVIC, compresses: settings.compresses,
                 authorizedKeys: settings.authorizedKeys, hostKeys: settings.hostKeys,
                 // VIC's key is RSA of 512 bits, which only its own VCH takes: there are better ones beside it.
-                seed: settings.hostKeys.isEmpty || settings.allowsVIC ? try seed.bytes() : []
+                seed: settings.hostKeys.isEmpty || settings.allowsVIC ? Array(drawn.prefix(Seed.size)) : [],
+                boot: drawn.dropFirst(Seed.size).reduce(0) { $0 << 8 | UInt64($1) }
             ).encoded
         }
     }
 
-    /// The random bytes of this boot's host key. Drawn when they are first needed, and the same ever after.
+    /// The random bytes of this boot: for its host key, and behind them for its number. Drawn when they are first needed, and the same ever after.
     private final class Seed {
+        static let size = 64
         private var drawn: [UInt8] = []
 
         /// - Throws: EAGAIN while the kernel has no randomness yet; nobody waits for it.
         func bytes() throws(SyscallError) -> [UInt8] {
             if !drawn.isEmpty { return drawn }
-            var bytes = [UInt8](repeating: 0, count: 64)
-            let count = try attempt("getrandom", "a seed for the host key") {
+            var bytes = [UInt8](repeating: 0, count: Seed.size + 8)
+            let count = try attempt("getrandom", "a seed for the attach server") {
                 bytes.withUnsafeMutableBytes { getrandom($0.baseAddress, $0.count, clinux_random_at_once) }
             }
-            guard count == bytes.count else { throw SyscallError("getrandom", "a seed for the host key", .wouldBlock) }
+            guard count == bytes.count else { throw SyscallError("getrandom", "a seed for the attach server", .wouldBlock) }
             drawn = bytes
             return bytes
         }

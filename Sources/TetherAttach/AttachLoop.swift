@@ -29,7 +29,8 @@ final class AttachLoop {
     /// How often the line's losses are looked at.
     private static let lossesInterval: Int64 = 5_000_000_000
 
-    init(line: consuming SerialPort, socket: consuming FileDescriptor, configuration: LineServer.Configuration) {
+    /// - Parameter boot: the number of this boot.
+    init(line: consuming SerialPort, socket: consuming FileDescriptor, configuration: LineServer.Configuration, boot: UInt64) {
         self.line = line
         self.socket = socket
         log = configuration.log
@@ -37,6 +38,7 @@ final class AttachLoop {
         losses = self.line.losses
         bridge.announce(
             configuration.server.transport.hostKeys.map { HostKey(line: $0.publicKey.line, fingerprint: $0.publicKey.fingerprint) })
+        bridge.boot = boot
         bridge.lineStatistics = { self.statistics }
         bridge.log = configuration.log
     }

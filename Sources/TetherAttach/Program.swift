@@ -27,7 +27,7 @@ func runAttachServer() -> Never {
         let line = try SerialPort(path)
         let configuration = makeConfiguration(settings)
         try lockIn()
-        let loop = AttachLoop(line: line, socket: socket, configuration: configuration)
+        let loop = AttachLoop(line: line, socket: socket, configuration: configuration, boot: settings.boot)
         cause = try loop.run()
     } catch { leave(1, error.description) }
     leave(0, cause)

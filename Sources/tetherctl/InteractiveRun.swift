@@ -122,7 +122,8 @@ final class InteractiveRun: @unchecked Sendable {
         var target = AttachTarget(endpoint: .socket(path: path), hostKeys: .verified { [self] in objection(to: $0) })
         target.identities = Identities(keys: [.held(key)])
         target.synchronisationMilliseconds = nil
-        var options = AttachOptions(.attach(session: "", stdoutFrom: "oldest", stderrFrom: "oldest"))
+        // From the first byte: what is not kept of it any more, because the first answer was lost, is told.
+        var options = AttachOptions(.attach(session: "", stdoutFrom: "0", stderrFrom: "0"))
         options.wantsInput = isInteractive
         options.terminal = hasTerminal ? terminal : nil
         // A session that was left would have nobody who ends the VM.

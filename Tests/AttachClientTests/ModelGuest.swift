@@ -1,4 +1,5 @@
 import CLinux
+import Control
 import Foundation
 import LineEndpoint
 import LineHandshake
@@ -6,6 +7,7 @@ import Linux
 import SSH
 import Testing
 
+@testable import Attach
 @testable import AttachClient
 
 /// The guest's end of an attach line behind a unix socket, as a model: one session, whose output is known beforehand.
@@ -15,6 +17,10 @@ final class ModelGuest: @unchecked Sendable {
     /// The session that the guest has.
     struct Session {
         var id = "c1"
+        /// The number of the guest's boot; nil for a guest of a time when they had none.
+        var boot: UInt64? = 1
+        /// A client was attached.
+        var isSeen = false
         var stdout: [UInt8] = []
         var stderr: [UInt8] = []
         /// Where the kept output begins.
@@ -64,9 +70,13 @@ final class ModelGuest: @unchecked Sendable {
     private var connectionCount = 0
     /// The next so many requests to start something are not answered: the line is cut instead.
     private var swallowed = 0
+    /// The present connection is to end.
+    private var isCut = false
 
+    /// - Parameter startsSwallowed: of the requests to start something that are not answered, the process is started all the same.
     init(
         _ session: Session, _ weather: Weather = Weather(), hostKey: PrivateKey? = ModelGuest.hostKey, swallows: Int = 0,
+        startsSwallowed: Bool = false,
         authorized: PublicKey? = ModelGuest.clientKey?.publicKey, otherHostKeys: [PrivateKey] = []
     ) throws {
         self.otherHostKeys = otherHostKeys
@@ -78,6 +88,7 @@ final class ModelGuest: @unchecked Sendable {
         state = session
         conditions = weather
         swallowed = swallows
+        self.startsSwallowed = startsSwallowed
         self.hostKey = try #require(hostKey)
         let listener = try Sockets.listen(path: path).take()
         let thread = Thread { [weak self] in
@@ -90,6 +101,7 @@ final class ModelGuest: @unchecked Sendable {
         thread.start()
     }
 
+    private let startsSwallowed: Bool
     private let hostKey: PrivateKey
     private let authorized: PublicKey?
     private let otherHostKeys: [PrivateKey]
@@ -98,6 +110,13 @@ final class ModelGuest: @unchecked Sendable {
 
     func with<Result>(_ body: (inout Session) -> Result) -> Result { lock.withLock { body(&state) } }
     var connections: Int { lock.withLock { connectionCount } }
+    /// The VM is reset: the line is cut, and another session is there.
+    func reset(_ session: Session) {
+        lock.withLock {
+            state = session
+            isCut = true
+        }
+    }
     func calm() { lock.withLock { conditions = Weather() } }
 
     /// How the tests reach it.
@@ -124,7 +143,11 @@ final class ModelGuest: @unchecked Sendable {
             usleep(500)
             return
         }
-        if !step(current) { connection = nil }
+        let isCut = lock.withLock {
+            defer { self.isCut = false }
+            return self.isCut
+        }
+        if isCut || !step(current) { connection = nil }
     }
 
     private final class Connection {
@@ -224,10 +247,16 @@ final class ModelGuest: @unchecked Sendable {
     private func take(_ event: ConnectionEvent, _ connection: Connection, _ server: SSHServer) -> Bool {
         lock.lock()
         defer { lock.unlock() }
+        // The session that is there now is not this connection's.
+        if isCut { return false }
         switch event {
         case .opening(let id, _, _):
             connection.channel = id
             server.connection.accept(id, window: 0)
+        case .globalRequest("boot@tether", _, _):
+            var writer = WireWriter()
+            writer.uint64(state.boot ?? 0)
+            server.connection.replyToGlobalRequest(success: state.boot != nil, data: writer.bytes)
         case .globalRequest(let name, let data, let wantsReply):
             state.requests.append((name, data))
             if wantsReply {
@@ -249,24 +278,21 @@ final class ModelGuest: @unchecked Sendable {
     }
 
     private func start(_ id: ChannelID, _ name: String, _ data: [UInt8], _ connection: Connection, _ server: SSHServer) -> Bool {
-        var reader = WireReader(data)
-        var starts = ["oldest", "oldest"]
+        // As the server itself reads them.
+        var starts: [StreamStart?] = [.oldest, .oldest]
         var wantsInput = false
         var failure = state.failure
         if name == "attach@tether" {
-            let wanted = reader.text()
-            starts = [reader.text(), reader.text()]
-            wantsInput = reader.boolean()
-            connection.inputKey = reader.uint64()
-            if !state.isStarted || !(wanted.isEmpty || wanted == state.id) { failure = Self.failure("unknownSession") }
+            guard let wanted = AttachParameters(data) else { return server.connection.replyToRequest(id, success: false) }
+            starts = [wanted.stdoutFrom, wanted.stderrFrom]
+            (wantsInput, connection.inputKey) = (wanted.wantsStdin, wanted.inputKey)
+            if !state.isStarted || !(wanted.session.isEmpty || wanted.session == state.id) { failure = Self.failure("unknownSession") }
         } else {
-            state.process = reader.string()
-            wantsInput = reader.boolean()
-            state.id = reader.text()
-            connection.inputKey = reader.uint64()
-            if swallowed == 0, failure == nil { state.isStarted = true }
+            guard let wanted = ExecParameters(data) else { return server.connection.replyToRequest(id, success: false) }
+            (state.process, state.id) = (wanted.process, wanted.session)
+            (wantsInput, connection.inputKey) = (wanted.wantsStdin, wanted.inputKey)
+            if swallowed == 0 || startsSwallowed, failure == nil { state.isStarted = true }
         }
-        precondition(reader.isComplete, "the request has another form")
         if swallowed > 0 {
             swallowed -= 1
             return false
@@ -280,15 +306,24 @@ final class ModelGuest: @unchecked Sendable {
             return true
         }
         server.connection.replyToRequest(id, success: true)
-        let wanted = starts.enumerated().map { index, text -> Int in
-            let end = index == 0 ? state.stdout.count : state.stderr.count
-            return text == "oldest" ? 0 : Int(text) ?? end
+        var missed: [Int] = []
+        let places = zip(starts, [(state.kept, state.stdout.count), (0, state.stderr.count)]).map { start, ring -> Int in
+            let wanted =
+                switch start ?? (state.isSeen ? .live : .oldest) {
+                case .oldest: min(ring.0, ring.1)
+                case .live, .none: ring.1
+                case .offset(let offset): Int(clamping: offset)
+                }
+            let place = min(max(wanted, min(ring.0, ring.1)), ring.1)
+            missed.append(max(0, place - wanted))
+            return place
         }
-        (connection.stdout, connection.stderr) = (max(wanted[0], min(state.kept, state.stdout.count)), wanted[1])
+        state.isSeen = true
+        (connection.stdout, connection.stderr) = (places[0], places[1])
         var writer = WireWriter()
         writer.text(state.id)
         writer.boolean(state.hasTerminal)
-        for number in [connection.stdout, connection.stderr, starts[0] == "oldest" ? 0 : connection.stdout - wanted[0], 0] {
+        for number in places + missed {
             writer.uint64(UInt64(number))
         }
         let isForgotten = state.forgetsInput && state.inputTaken.removeValue(forKey: connection.inputKey) != nil
@@ -298,6 +333,7 @@ final class ModelGuest: @unchecked Sendable {
         // What waits for the process is less for the next client.
         if wantsInput { connection.toGrant = ResumableInput.window - state.waiting.count }
         connection.isAttached = true
+        connection.isFinished = false
         return true
     }
 
@@ -307,7 +343,7 @@ final class ModelGuest: @unchecked Sendable {
 
     /// Sends what there is room for, and in the end how it ended.
     private func pump(_ connection: Connection, _ server: SSHServer) {
-        guard connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
+        guard !isCut, connection.isAttached, !connection.isFinished, let id = connection.channel else { return }
         let read = state.waiting.prefix(1 + random(8192))
         if state.echoes { state.stdout += read }
         connection.toGrant += read.count

@@ -140,6 +140,18 @@ import Testing
         #expect(bench.taken().replies(other) == [false])
     }
 
+    @Test("boot@tether tells the number of the boot, where there is one")
+    func boot() throws {
+        let bench = try Bench()
+        for number in [0, 0x0102_0304_0506_0708] as [UInt64] {
+            bench.bridge.boot = number
+            bench.client.connection.globalRequest(name: "boot@tether", wantsReply: true)
+            try bench.run()
+            let told = number == 0 ? [] : Array(1...8) as [UInt8]
+            #expect(bench.taken() == [.globalReply(success: number != 0, data: told)])
+        }
+    }
+
     @Test("global requests are answered with documents, in their order")
     func globals() throws {
         let bench = try Bench()

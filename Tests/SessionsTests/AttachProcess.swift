@@ -56,7 +56,7 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
             endpoint = .socket(path: directory + "/line.sock")
             listener = try Sockets.listen(path: directory + "/line.sock").take()
         }
-        var settings = AttachServerSettings(allowsNone: true)
+        var settings = AttachServerSettings(allowsNone: true, boot: 0x0102_0304_0506_0708)
         settings.hostKeys = [hostKey.openSSHText(comment: "")]
         let file = directory + "/settings"
         try Data(settings.encoded).write(to: URL(fileURLWithPath: file))
