@@ -13,6 +13,8 @@ public struct AttachTarget {
     public var hostKeys: HostKeyPolicy
     /// How long the guest may take to answer on the line, in milliseconds; nil: for ever.
     public var synchronisationMilliseconds: Int64? = 120_000
+    /// A guest that says nothing for so long is asked whether it is there, and given up after as long again, in milliseconds.
+    var silenceMilliseconds: Int64 = 15_000
 
     public init(endpoint: Endpoint, hostKeys: HostKeyPolicy) {
         self.endpoint = endpoint
@@ -22,8 +24,8 @@ public struct AttachTarget {
 
 /// One SSH connection over a line.
 final class AttachConnection {
-    /// A guest that says nothing for so long is asked whether it is there, and given up after as long again.
-    private static let silence: Int64 = 15_000_000_000
+    private let endpoint: Endpoint
+    private let silence: Int64
     private static let keepalive = "keepalive@tether"
 
     let client: SSHClient
@@ -45,6 +47,7 @@ final class AttachConnection {
     init?(_ target: AttachTarget, isOver: () -> Bool) throws(AttachError) {
         let channel = try line { () throws(EndpointError) in try LineConnection(to: target.endpoint) }
         self.channel = channel
+        (endpoint, silence) = (target.endpoint, target.silenceMilliseconds &* 1_000_000)
         let early = try line { () throws(EndpointError) in
             try channel.synchronise(milliseconds: target.synchronisationMilliseconds, isOver: isOver)
         }
@@ -86,7 +89,7 @@ final class AttachConnection {
     private var silenceEnds: Int64 {
         if question != nil { return .max }
         // Before the log-in there is nothing to ask by.
-        return askedAt.map { $0 &+ Self.silence } ?? lastHeard &+ Self.silence &* (isAuthenticated ? 1 : 2)
+        return askedAt.map { $0 &+ silence } ?? lastHeard &+ silence &* (isAuthenticated ? 1 : 2)
     }
 
     /// Sends what can be sent, waits until something is to be done, and receives.
@@ -106,10 +109,14 @@ final class AttachConnection {
         hearAgent()
         client.tick(now: now)
         if now >= silenceEnds {
-            if askedAt != nil || !isAuthenticated { throw .timedOut("a sign of life of the guest") }
+            if askedAt == nil, isAuthenticated {
+                owed.append(true)
+                client.connection.globalRequest(name: Self.keepalive, wantsReply: true)
+            } else if !endpoint.isMoving {
+                throw .timedOut("a sign of life of the guest")
+            }
+            // While a line moves to another host nothing gets to the VM, and so nothing comes. The concentrator says when that is over.
             askedAt = now
-            owed.append(true)
-            client.connection.globalRequest(name: Self.keepalive, wantsReply: true)
         }
         try transmit()
     }
