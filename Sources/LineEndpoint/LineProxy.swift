@@ -12,14 +12,17 @@ public struct LineProxy: ~Copyable {
 
     private let line: LineConnection
     private let input: Int32
+    private let stop: Int32
     private var output: OutputWriter
     private var isInputOver = false
     private var isLineClosed = false
 
     /// - Parameters:
     ///   - input, output: their flags are left alone; they are not closed.
-    public init(_ line: LineConnection, input: Int32, output: Int32) {
+    ///   - stop: ends it when it becomes readable; -1: nothing does.
+    public init(_ line: LineConnection, input: Int32, output: Int32, stop: Int32 = -1) {
         self.line = line
+        self.stop = stop
         self.input = input
         self.output = OutputWriter(descriptor: output)
     }
@@ -37,11 +40,12 @@ public struct LineProxy: ~Copyable {
                 guard error.errno == .brokenPipe || error.errno.rawValue == ECONNRESET else { throw EndpointError(error) }
                 isInputOver = true
             }
-            try turn()
+            if try !turn() { return }
         }
     }
 
-    private mutating func turn() throws(EndpointError) {
+    /// - Returns: false when it is to stop.
+    private mutating func turn() throws(EndpointError) -> Bool {
         let readsLine = !isLineClosed && !output.isFull
         let readsInput = !isInputOver && line.pendingOutput < Self.limit
         var watched = [
@@ -49,14 +53,19 @@ public struct LineProxy: ~Copyable {
             pollfd(fd: readsInput ? input : -1, events: Int16(POLLIN), revents: 0),
             // Without interest an error is told all the same: the reader is gone.
             pollfd(fd: output.descriptor, events: output.isEmpty ? 0 : Int16(POLLOUT), revents: 0),
+            pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
         ]
         if readsLine { watched[0].events |= Int16(POLLIN) }
         if line.pendingOutput > 0 { watched[0].events |= Int16(POLLOUT) }
         let count = nfds_t(watched.count)
         try system { () throws(SyscallError) in _ = try attempt("poll") { poll(&watched, count, -1) } }
         let bad = POLLHUP | POLLERR | POLLNVAL
+        if watched[3].revents != 0 { return false }
         // A pipe says POLLERR, a socket POLLHUP.
-        if Int32(watched[2].revents) & bad != 0 { return output.close() }
+        if Int32(watched[2].revents) & bad != 0 {
+            output.close()
+            return true
+        }
         if Int32(watched[0].revents) & (POLLIN | bad) != 0 {
             switch try system({ () throws(SyscallError) in try line.read() }) {
             case .nothing: break
@@ -65,6 +74,7 @@ public struct LineProxy: ~Copyable {
             }
         }
         if Int32(watched[1].revents) & (POLLIN | bad) != 0 { try readInput() }
+        return true
     }
 
     /// How long the line may take for what is left when the reader is gone, in milliseconds.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import AttachClient
 import Foundation
+import LineEndpoint
 import Linux
 
 /// Commands that ask the guest one thing.
@@ -12,7 +13,17 @@ extension ContainerCommand {
     /// Asks, and ends this process with 1 if it was in vain.
     func ask(_ request: ContainerRequest) throws -> [UInt8] {
         Terminations.ignoreBrokenPipes()
-        do throws(AttachError) { return try AttachClient.ask(request, of: try target.parse()) } catch {
+        do throws(AttachError) {
+            let target = try target.parse()
+            // Of all lines a terminal alone is to be left as it was found.
+            if case .terminal(let path) = target.endpoint {
+                do throws(SyscallError) { try Terminations.watchSignals() } catch {
+                    throw .local(operation: error.operation, object: path, cause: error.errno.description)
+                }
+            }
+            return try AttachClient.ask(request, of: target, isOver: { Terminations.isSignalled })
+        } catch {
+            Terminations.endIfSignalled()
             StandardErrorLogHandler.say(error)
             throw ExitCode(1)
         }
@@ -27,7 +38,10 @@ struct PsCommand: ContainerCommand {
     @Flag(help: "As JSON.")
     var json = false
 
-    private struct Document: Decodable { var sessions: [Session] }
+    private struct Document: Decodable {
+        var sessions: [Session]
+        var omitted: UInt32?
+    }
     private struct Session: Decodable {
         var id, kind, state: String
         var pid: UInt32?
@@ -35,6 +49,7 @@ struct PsCommand: ContainerCommand {
         var clients, restarts: UInt32
         var startedAt: String?
         var args: [String]
+        var argsAreCut: Bool?
     }
 
     func run() throws {
@@ -50,10 +65,13 @@ struct PsCommand: ContainerCommand {
                 session.id.printable, session.kind.printable, session.state.printable, session.pid.map { "\($0)" } ?? "",
                 session.terminal ? "yes" : "no",
                 "\(session.clients)", "\(session.restarts)", session.startedAt?.printable ?? "",
-                session.args.map(Self.quoted).joined(separator: " "),
+                (session.args.map(Self.quoted) + (session.argsAreCut == true ? ["…"] : [])).joined(separator: " "),
             ])
         }
         print(TextTable.format(rows))
+        if let omitted = document.omitted, omitted > 0 {
+            StandardErrorLogHandler.say("\(omitted) more sessions are not listed: there is no room for them in the guest's answer")
+        }
     }
 
     /// An argument as a shell would take it; the guest is not trusted with the terminal.

@@ -17,17 +17,31 @@ struct ProxyCommand: ParsableCommand {
 
     func run() throws {
         Terminations.ignoreBrokenPipes()
-        Terminations.ignoreHangUps()
         do throws(EndpointError) {
-            let connection = try LineConnection(to: try line.parse())
-            let early = try connection.synchronise(
-                milliseconds: timeout == 0 ? nil : Int64(timeout) * 1000, watching: 1, isOver: { Terminations.isReaderGone(1) })
-            guard let early else { return }
-            var proxy = LineProxy(connection, input: 0, output: 1)
-            try proxy.run(early: early)
+            let endpoint = try line.parse()
+            // Of all lines a terminal alone is to be left as it was found.
+            if case .terminal = endpoint {
+                do throws(SyscallError) { try Terminations.watchSignals() } catch {
+                    throw EndpointError(error.operation, error.object, error.errno.description)
+                }
+            }
+            Terminations.ignoreHangUps()
+            try carry(endpoint)
+            Terminations.endIfSignalled()
         } catch {
+            Terminations.endIfSignalled()
             StandardErrorLogHandler.say(error)
             throw ExitCode(255)
         }
+    }
+
+    private func carry(_ endpoint: Endpoint) throws(EndpointError) {
+        let connection = try LineConnection(to: endpoint)
+        let early = try connection.synchronise(
+            milliseconds: timeout == 0 ? nil : Int64(timeout) * 1000, watching: 1,
+            isOver: { Terminations.isReaderGone(1) || Terminations.isSignalled })
+        guard let early else { return }
+        var proxy = LineProxy(connection, input: 0, output: 1, stop: Terminations.signals)
+        try proxy.run(early: early)
     }
 }

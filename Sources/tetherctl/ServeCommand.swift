@@ -1,5 +1,4 @@
 import ArgumentParser
-import CHostProcess
 import Concentrator
 import Foundation
 import LineEndpoint
@@ -44,7 +43,10 @@ struct ServeCommand: ParsableCommand {
             let address = try Endpoint.address(listen)
             let concentrator = try Concentrator(host: address.host, port: address.port, socket: path, log: log)
             log.info("waiting for VMs on port \(concentrator.port), for clients at \(path)")
-            try concentrator.run(until: try Self.stopSignals())
+            do throws(SyscallError) { try Terminations.watchSignals() } catch {
+                throw EndpointError(error.operation, error.object, error.errno.description)
+            }
+            try concentrator.run(until: FileDescriptor(owning: Terminations.signals))
         } catch {
             StandardErrorLogHandler.say(error)
             throw ExitCode(1)
@@ -54,20 +56,6 @@ struct ServeCommand: ParsableCommand {
     private static var defaultSocket: String {
         let directory = ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 }
         return "\(directory ?? "/run")/tether-serve.sock"
-    }
-
-    /// A descriptor that becomes readable at SIGINT, SIGTERM or SIGHUP.
-    private static func stopSignals() throws(EndpointError) -> FileDescriptor {
-        do throws(SyscallError) {
-            let pipe = try Pipe().take()
-            let input = FileDescriptor(owning: pipe.read)
-            let output = FileDescriptor(owning: pipe.write)
-            try output.setNonBlocking()
-            // The handler has it until this process ends.
-            let number = output.take()
-            try attempt("sigaction") { hostprocess_watch_signals(number) }
-            return input
-        } catch { throw EndpointError(error.operation, error.object, error.errno.description) }
     }
 
     private struct Line: Decodable {

@@ -24,15 +24,12 @@ enum SessionRunner {
     /// The exit status for what is not the process's own.
     static let failure: Int32 = 125
 
-    /// Where the signals come that are passed on, a byte each; -1 before ``run(_:_:)``, which sets it before there is a second thread.
-    nonisolated(unsafe) private(set) static var signals: Int32 = -1
-
     /// - Returns: the exit status for this process.
     static func run(_ target: AttachTarget, _ options: AttachOptions) -> Int32 {
         var options = options
         do throws(AttachError) {
-            signals = try watchSignals()
-            options.signals = signals
+            try watchSignals()
+            options.signals = Terminations.signals
             options.log = { StandardErrorLogHandler.say($0) }
             let session = AttachSession(target, options)
             switch try session.run() {
@@ -61,17 +58,11 @@ enum SessionRunner {
     }
 
     /// The signals that are passed on, and those that concern the terminal, as bytes.
-    private static func watchSignals() throws(AttachError) -> Int32 {
+    private static func watchSignals() throws(AttachError) {
         do throws(SyscallError) {
-            let pipe = try Pipe().take()
-            let output = FileDescriptor(owning: pipe.write)
-            try output.setNonBlocking()
-            // The handler has it until this process ends.
-            let number = output.take()
-            try attempt("sigaction") { hostprocess_watch_signals(number) }
+            try Terminations.watchSignals()
             let more = [SIGQUIT, SIGWINCH, SIGCONT, SIGUSR1, SIGUSR2]
             try attempt("sigaction") { hostprocess_watch_more_signals(more, Int32(more.count)) }
-            return pipe.read
         } catch { throw .local(operation: error.operation, object: error.object, cause: error.errno.description) }
     }
 }

@@ -92,7 +92,7 @@ struct TargetOptions: ParsableArguments {
         else { return false }
         var watched = [
             pollfd(fd: terminal.rawValue, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: SessionRunner.signals, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: Terminations.signals, events: Int16(POLLIN), revents: 0),
         ]
         while poll(&watched, 2, -1) < 0, clinux_errno() == EINTR {}
         guard watched[1].revents == 0, let answer = (try? terminal.read(atMost: 256)) ?? nil else { return false }
