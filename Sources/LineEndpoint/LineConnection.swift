@@ -9,6 +9,8 @@ public final class LineConnection {
     let name: String
     private var telnet: TelnetLine?
     private var queue = ByteQueue()
+    /// Bytes that the line has taken, telnet's own among them.
+    private var taken: UInt64 = 0
     /// How a terminal was set before, and is set again in the end.
     private var settings: termios?
 
@@ -102,8 +104,15 @@ public final class LineConnection {
         while !queue.isEmpty {
             guard let count = try queue.withFirst({ bytes throws(SyscallError) in try write(bytes) }) else { return }
             queue.removeFirst(count)
+            taken &+= UInt64(max(0, count))
         }
     }
+
+    /// Where what is queued now ends, counted in all bytes of the line.
+    var queuedEnd: UInt64 { taken &+ UInt64(queue.count) }
+
+    /// Whether all bytes before this place have left.
+    func hasSent(_ place: UInt64) -> Bool { taken >= place }
 
     private func write(_ bytes: UnsafeRawBufferPointer) throws(SyscallError) -> Int? {
         do throws(SyscallError) {

@@ -15,11 +15,15 @@ extension LineConnection {
     ) throws(EndpointError) -> [UInt8]? {
         let deadline = milliseconds.map { Deadline.after(milliseconds: $0) }
         var handshake = HandshakeInitiator(seed: UInt64.random(in: .min ... .max), now: Clock.monotonic())
+        var asked: UInt64 = 0
         while true {
             handshake.tick(now: Clock.monotonic())
-            // What has not left yet must not pile up before a guest that does not read.
+            // Questions must not pile up before a guest that does not read. What telnet has to say beside them does not count.
             let output = handshake.takeOutput()
-            if pendingOutput == 0 { send(output[...]) }
+            if !output.isEmpty, hasSent(asked) {
+                send(output[...])
+                asked = queuedEnd
+            }
             try system { () throws(SyscallError) in try flush() }
             if isOver() { return nil }
             if let deadline, deadline.hasPassed {

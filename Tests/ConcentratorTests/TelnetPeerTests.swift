@@ -35,6 +35,36 @@ import Testing
         }
     }
 
+    @Test("the first question of the handshake leaves at once, behind what telnet offers")
+    func handshake() throws {
+        let listener = try Sockets.listen(host: "127.0.0.1", port: 0)
+        let bound = Sockets.port(of: listener)
+        let port = try #require(bound)
+        let number = listener.rawValue
+        let done = DispatchSemaphore(value: 0)
+        nonisolated(unsafe) var asked: [UInt8] = []
+        let thread = Thread {
+            var waiting = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+            poll(&waiting, 1, 60_000)
+            let peer = accept(number, __SOCKADDR_ARG(__sockaddr__: nil), nil)
+            // Before the client asks a second time.
+            let deadline = Deadline.after(milliseconds: 400)
+            while !deadline.hasPassed, !asked.contains(0x16) {
+                var (ready, bytes) = (pollfd(fd: peer, events: Int16(POLLIN), revents: 0), [UInt8](repeating: 0, count: 256))
+                guard poll(&ready, 1, deadline.pollTimeout) > 0 else { continue }
+                let count = read(peer, &bytes, bytes.count)
+                asked += bytes.prefix(max(0, count))
+            }
+            close(peer)
+            done.signal()
+        }
+        thread.start()
+        let line = try LineConnection(to: .telnet(host: "127.0.0.1", port: port))
+        #expect(throws: EndpointError.self) { _ = try line.synchronise(milliseconds: 10_000) }
+        done.wait()
+        #expect(asked.first == 255 && asked.dropLast().last == 0x16, "\(asked)")
+    }
+
     /// Reads until what came ends with a line that has `text`.
     private func wait(for text: String, on line: LineConnection) throws -> [UInt8] {
         let deadline = Deadline.after(milliseconds: 60_000)
