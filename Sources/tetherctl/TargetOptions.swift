@@ -105,7 +105,8 @@ extension Endpoint {
     fileprivate var knownName: String {
         switch self {
         case .socket(let path), .terminal(let path): URL(fileURLWithPath: path).standardizedFileURL.path
-        case .concentrator(_, let machine): "vm:\(machine)"
+        // Two concentrators may each have a VM of this name.
+        case .concentrator(let path, let machine): "\(URL(fileURLWithPath: path).standardizedFileURL.path):vm:\(machine)"
         case .tcp, .telnet: description
         }
     }
