@@ -1,5 +1,6 @@
 # make run              installs what is missing, builds everything, and runs a sample container VM
 # make test             builds everything and runs every test
+# make soak             runs the attach server for long: 1 GiB each way, a line that is cut 500 times
 # make iso              build/tether.iso alone
 # make bench            measures sizes, memory, start and throughput beside a minimal init and a raw cat
 # make debian-image     build/debian.vmdk, an image disk with a minimal Debian
@@ -32,7 +33,7 @@ tools := build/tetherctl build/guestinfo-bed
 width := --experimental-maximum-parallelization-width 2
 say = @echo "==>
 
-.PHONY: run test bench iso tools debian-image clean packages swift
+.PHONY: run test soak bench iso tools debian-image clean packages swift
 .DEFAULT_GOAL := run
 
 # ---- What the user asks for ----------------------------------------------------------------------------------------
@@ -58,6 +59,14 @@ test: build/tether.iso $(tools) build/sample.vmdk build/interop
 	$(say) Running the tests"
 	@if [ "$$(id -u)" = 0 ]; then swift test --skip-build --disable-xctest $(width); \
 	else sudo -E -H env "PATH=$$PATH" swift test --skip-build --disable-xctest $(width); fi
+
+# Beside `make test`, which has the same tests with less in them.
+soak: | packages swift
+	$(say) Building the tests"
+	@swift build --build-tests
+	$(say) Running the attach server for long"
+	@TETHER_BULK_MIB=$${TETHER_BULK_MIB:-1024} TETHER_DISCONNECTS=$${TETHER_DISCONNECTS:-500} \
+		swift test --skip-build --disable-xctest --filter AttachProcessTests
 
 clean:
 	rm -rf build .build

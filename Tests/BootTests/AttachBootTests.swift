@@ -29,6 +29,9 @@ import Testing
             ],
             ["-c", "aes256-ctr", "-m", "hmac-sha2-256-etm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256@libssh.org"],
             ["-c", "aes128-ctr", "-m", "hmac-sha2-256"],
+            ["-c", "aes256-gcm@openssh.com", "-o", "KexAlgorithms=ecdh-sha2-nistp256"],
+            ["-c", "aes256-ctr", "-m", "hmac-sha2-256", "-o", "KexAlgorithms=ecdh-sha2-nistp256"],
+            ["-c", "aes128-ctr", "-m", "hmac-sha2-256-etm@openssh.com", "-o", "KexAlgorithms=curve25519-sha256"],
         ] {
             let both = try vm.ssh(["cat; echo err >&2; exit 3"], input: Data("in\n".utf8), options: options, isDirect: true)
             #expect(both.status == 3 && both.text == "in\n" && both.errorText == "err\n", "\(options): \(both.errorText)")
