@@ -118,6 +118,8 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
 final class RelayProcess {
     private let process = Process()
     private let errors: URL
+    /// The descriptor that the process has got, closed here since.
+    let lentNumber: Int32
 
     /// - Parameter device: the serial device.
     init(device: String) throws {
@@ -129,10 +131,14 @@ final class RelayProcess {
         ModelServer.start(owning: ours)
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", "exec 3<&0 </dev/null; exec \"$0\" \"$1\"", relay, device]
-        process.standardInput = FileHandle(fileDescriptor: theirs, closeOnDealloc: true)
+        // The handle closes it, and nothing else does: it lives as long as the process object, and what closed the number a second time
+        // would close whatever another test has opened under it since.
+        let input = FileHandle(fileDescriptor: theirs, closeOnDealloc: true)
+        lentNumber = theirs
+        process.standardInput = input
         process.standardError = try FileHandle(forWritingTo: errors)
         try process.run()
-        _ = close(theirs)
+        try input.close()
     }
 
     deinit {

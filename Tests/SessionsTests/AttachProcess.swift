@@ -35,6 +35,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
     private let guest: Int32
     private let host: Int32
     private let listener: Int32
+    /// The descriptor that the process has got, closed here since.
+    private(set) var lentNumber: Int32 = -1
 
     /// - Parameters:
     ///   - primary: what the first session runs; its arguments.
@@ -90,10 +92,14 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         // TETHER_ATTACH: the program that is shipped, to measure with.
         let program = ProcessInfo.processInfo.environment["TETHER_ATTACH"] ?? built
         process.arguments = ["-c", "exec 3<&0 4<\"$2\" </dev/null; exec \"$0\" \"$1\"", program, device, file]
-        process.standardInput = FileHandle(fileDescriptor: socket, closeOnDealloc: true)
+        // The handle closes it, and nothing else does: it lives as long as the process object, and what closed the number a second time
+        // would close whatever another test has opened under it since.
+        let input = FileHandle(fileDescriptor: socket, closeOnDealloc: true)
+        lentNumber = socket
+        process.standardInput = input
         process.standardError = FileHandle(forWritingAtPath: "/dev/null")
         try process.run()
-        _ = close(socket)
+        try input.close()
         let cable = Thread { [self] in carry(weather) }
         cable.start()
     }
