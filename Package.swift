@@ -213,8 +213,10 @@ let package = Package(
     dependencies: embedded
         ? []
         : [
-            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-            .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+            // The very versions, or what is built from a commit would be another thing tomorrow. (A Package.resolved would be rewritten
+            // by each embedded build, which has no dependencies.)
+            .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         ],
     targets: guestTargets + (embedded ? [] : hostTargets + testTargets) + (fuzzing ? fuzzTargets : []),
     swiftLanguageModes: [.v6])
