@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Linux
+import TestSupport
 
 /// A VM's serial line as the host sees it: a unix socket that takes one client at a time, with a pseudo-terminal behind it. As in
 /// QEMU, what the guest sends while nobody is connected is lost, and the guest does not learn who comes and goes.
@@ -21,12 +22,9 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let socketPath = directory + "/line.sock"
         path = socketPath
-        master = FileDescriptor(owning: try attempt("posix_openpt") { posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC) })
-        let terminal = master.rawValue
-        try attempt("grantpt") { grantpt(terminal) }
-        try attempt("unlockpt") { unlockpt(terminal) }
-        guard let name = ptsname(terminal) else { throw SyscallError("ptsname", "", .ioError) }
-        device = String(cString: name)
+        let terminal = try openTerminal()
+        master = FileDescriptor(owning: terminal.master)
+        device = terminal.path
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         listener = FileDescriptor(owning: try attempt("socket") { socket(AF_UNIX, type, 0) })
         var address = sockaddr_un()

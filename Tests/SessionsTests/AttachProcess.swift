@@ -6,6 +6,7 @@ import LineEndpoint
 import Linux
 import SSH
 import SessionLog
+import TestSupport
 import Testing
 
 @testable import Sessions
@@ -47,10 +48,10 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         hostKey = try PrivateKey(ed25519Seed: [UInt8](repeating: 7, count: 32))
         let device: String
-        (guest, device) = try AttachProcess.terminal()
+        (guest, device) = try openTerminal(flags: O_NONBLOCK)
         if betweenTerminals {
             let path: String
-            (host, path) = try AttachProcess.terminal()
+            (host, path) = try openTerminal(flags: O_NONBLOCK)
             endpoint = .terminal(path: path)
             listener = -1
         } else {
@@ -126,12 +127,6 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         var target = AttachTarget(endpoint: endpoint, hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
         target.synchronisationMilliseconds = 30_000
         return target
-    }
-
-    private static func terminal() throws -> (master: Int32, path: String) {
-        let master = try attempt("posix_openpt") { posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK) }
-        try #require(grantpt(master) == 0 && unlockpt(master) == 0)
-        return (master, String(cString: try #require(ptsname(master))))
     }
 
     // MARK: The cable
