@@ -155,6 +155,8 @@ final class RelayProcess {
             if deadline.hasPassed { return nil }
             Thread.sleep(forTimeInterval: 0.01)
         }
+        // Until the thread's run loop has seen the end, which this lets it, Foundation keeps the process object.
+        process.waitUntilExit()
         return (process.terminationStatus, String(decoding: try Data(contentsOf: errors), as: UTF8.self))
     }
 }
