@@ -133,8 +133,11 @@ let hostTargets: [Target] = [
 ]
 
 let testTargets: [Target] = [
+    // What several of the suites need.
+    .target(name: "CTestSupport", path: "Tests/CTestSupport", cSettings: c),
+    .target(name: "TestSupport", dependencies: ["CTestSupport", "CLinux", "Linux"], path: "Tests/TestSupport", swiftSettings: common),
     .testTarget(name: "Base64CodingTests", dependencies: ["Base64Coding"], swiftSettings: common),
-    .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux", "CTestSupport"], swiftSettings: common),
     .testTarget(
         name: "GuestInfoTests",
         dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
@@ -145,11 +148,12 @@ let testTargets: [Target] = [
         name: "SeccompTests", dependencies: ["Seccomp", "CSeccompTrial", "ContainerSpec", "CLinux", "Linux"], swiftSettings: common),
     .testTarget(name: "KernelModulesTests", dependencies: ["KernelModules", "Linux"], swiftSettings: common),
     .testTarget(name: "StorageTests", dependencies: ["Storage", "KernelModules", "CMount", "CLinux", "Linux"], swiftSettings: common),
-    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux"], swiftSettings: common),
+    .testTarget(name: "SessionLogTests", dependencies: ["SessionLog", "SessionReplay", "Linux", "CLinux", "TestSupport"], swiftSettings: common),
     .testTarget(
         name: "SessionsTests",
         dependencies: [
             "Sessions", "Control", "ContainerSpec", "SessionLog", "CLinux", "Linux", "TetherAttach", "AttachClient", "LineEndpoint", "SSH",
+            "TestSupport",
         ],
         swiftSettings: common),
     .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
@@ -159,6 +163,7 @@ let testTargets: [Target] = [
         name: "VirtualMachineTests",
         dependencies: [
             "VirtualMachine", "ContainerSpec", "GuestInfo", "GuestInfoHost", "LineEndpoint", "SessionLog", "SessionReplay", "CLinux", "Linux",
+            "TestSupport",
         ],
         swiftSettings: common),
     .testTarget(name: "VSPCTests", dependencies: ["VSPC"], swiftSettings: common),
@@ -170,8 +175,8 @@ let testTargets: [Target] = [
     .testTarget(
         name: "AttachClientTests",
         dependencies: [
-            "Attach", "AttachClient", "Concentrator", "Control", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux", "VSPC", "tetherctl",
-            .product(name: "Logging", package: "swift-log"),
+            "Attach", "AttachClient", "Concentrator", "Control", "LineEndpoint", "LineHandshake", "SSH", "CLinux", "Linux", "TestSupport",
+            "VSPC", "tetherctl", .product(name: "Logging", package: "swift-log"),
         ],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
@@ -183,14 +188,15 @@ let testTargets: [Target] = [
     .testTarget(
         name: "NetworkTests", dependencies: ["Network", "CLinux", "ContainerSpec", "Linux", "TetherLease"], swiftSettings: common),
     .testTarget(
-        name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
-    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
+        name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TestSupport", "TetherRelay"],
+        swiftSettings: common),
+    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux", "TestSupport"],
         swiftSettings: common),
     .testTarget(
         name: "BootTests",
         dependencies: [
             "CLinux", "ContainerSpec", "Control", "ControlClient", "LineEndpoint", "LineHandshake", "Linux", "SessionLog", "SessionReplay", "SSH",
-            "VIC", "VSPC",
+            "TestSupport", "VIC", "VSPC",
         ],
         swiftSettings: common),
 ]
@@ -217,8 +223,10 @@ let package = Package(
     dependencies: embedded
         ? []
         : [
-            .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-            .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+            // The very versions, or what is built from a commit would be another thing tomorrow. (A Package.resolved would be rewritten
+            // by each embedded build, which has no dependencies.)
+            .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         ],
     targets: guestTargets + (embedded ? [] : hostTargets + testTargets) + (fuzzing ? fuzzTargets : []),
     swiftLanguageModes: [.v6])

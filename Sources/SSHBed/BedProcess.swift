@@ -27,7 +27,10 @@ final class BedProcess {
             let number = master.rawValue
             try attempt("grantpt") { grantpt(number) }
             try attempt("unlockpt") { unlockpt(number) }
-            guard let name = ptsname(number) else { throw SyscallError("ptsname", "", .ioError) }
+            // ptsname(3) has one buffer for the process.
+            var name = [CChar](repeating: 0, count: 128)
+            let failure = ptsname_r(number, &name, name.count)
+            if failure != 0 { throw SyscallError("ptsname_r", "", Errno(rawValue: failure)) }
             // The child leads a session, so the terminal that it opens becomes its own.
             posix_spawn_file_actions_addopen(&actions, 0, name, O_RDWR, 0)
             posix_spawn_file_actions_adddup2(&actions, 0, 1)

@@ -32,8 +32,7 @@ public struct RunOptions: Sendable {
     public var consoleLog: Logger?
     /// Told of every guestinfo variable that the guest sets.
     public var onSet: (@Sendable (_ key: String, _ value: [UInt8]) -> Void)?
-    /// Told, once QEMU runs, where serial0 can be reached: the path of a unix socket. Again, if the VM is started again with
-    /// another accelerator.
+    /// Told, once the guest's kernel runs, where serial0 can be reached: the path of a unix socket.
     public var onStart: (@Sendable (_ attachSocket: String) -> Void)?
     /// Asked about signals that came beside SIGINT, SIGTERM and SIGHUP; see hostprocess_watch_more_signals.
     public var onSignal: (@Sendable (_ number: Int32) -> Void)?

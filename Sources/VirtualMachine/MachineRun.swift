@@ -54,7 +54,11 @@ final class MachineRun {
     private var nextButtonPress: Deadline?
     private var killDeadline: Deadline?
     private var buffer = [UInt8](repeating: 0, count: 65_536)
+    private var isLinePublic = false
 
+    /// The socket of serial0: where QEMU makes it, and what it is called once the guest's kernel runs.
+    private static let hiddenLine = "serial0"
+    private static let publicLine = "attach.sock"
     /// The guest has this long to power off after its exit record, and QEMU to end after it has closed its channels.
     /// The guest's own bounds add up to 63 s: its clients, its processes, its disks, its diagnostics.
     private static let powerOffPatience: Int64 = 75_000
@@ -91,7 +95,7 @@ final class MachineRun {
 
         let channels = MachineConfiguration.Channels(
             gdb: gdbTheirs.rawValue, monitor: monitorTheirs.rawValue, console: consoleTheirs.rawValue, session: sessionTheirs.rawValue,
-            attachSocket: directory.file("attach.sock"))
+            attachSocket: directory.file(Self.hiddenLine))
         let arguments = machine.arguments(channels)
         log.debug("starting QEMU", metadata: ["command": "\(([options.qemu] + arguments).joined(separator: " "))"])
         let output = try directory.create("qemu.log")
@@ -121,8 +125,10 @@ final class MachineRun {
     func run(signals: borrowing FileDescriptor) -> Outcome {
         do throws(VirtualMachineError) {
             try bridge.start()
-            options.onStart?(directory.file("attach.sock"))
-            while !isFinished { try step(signals: signals.rawValue) }
+            while !isFinished {
+                try step(signals: signals.rawValue)
+                if !isLinePublic, bridge.isServing { try publishLine() }
+            }
         } catch {
             outcome.failure = error
             // If the connection is gone because QEMU is going, its own status says more than ours would.
@@ -130,6 +136,8 @@ final class MachineRun {
             // Nobody feeds the gdb stub any more: without an end by force the VM would stand still for ever.
             outcome.end = qemu.killAndWait()
         }
+        // QEMU takes away what it made, which had another name.
+        if isLinePublic { unlink(directory.file(Self.publicLine)) }
         let rest = outcome.session.finish()
         stdout.append(rest.stdout)
         stderr.append(rest.stderr)
@@ -145,6 +153,15 @@ final class MachineRun {
             ])
         outcome.kernelStarted = bridge.isServing
         return outcome
+    }
+
+    /// Gives serial0's socket the name that users know. A VM whose kernel does not come up may be started again with another
+    /// accelerator, and whoever had connected to it would be cut off.
+    private func publishLine() throws(VirtualMachineError) {
+        let path = directory.file(Self.publicLine)
+        try system { () throws(SyscallError) in _ = try attempt("rename", path) { rename(directory.file(Self.hiddenLine), path) } }
+        isLinePublic = true
+        options.onStart?(path)
     }
 
     private func waitForEnd(milliseconds: Int32) {

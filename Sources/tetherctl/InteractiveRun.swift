@@ -99,12 +99,7 @@ final class InteractiveRun: @unchecked Sendable {
     private func start(_ path: String) {
         let signals = [SIGWINCH, SIGCONT]
         _ = hostprocess_watch_more_signals(signals, Int32(signals.count))
-        // A VM that was started again with another accelerator has the line at the same place.
-        let wasStarted = lock.withLock {
-            defer { isStarted = true }
-            return isStarted
-        }
-        if wasStarted { return }
+        lock.withLock { isStarted = true }
         let thread = Thread { [self] in
             let result: Result<AttachOutcome, AttachError>
             do throws(AttachError) { result = .success(try attach(path)) } catch { result = .failure(error) }

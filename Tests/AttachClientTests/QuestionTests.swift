@@ -2,6 +2,7 @@ import CLinux
 import Foundation
 import Linux
 import SSH
+import TestSupport
 import Testing
 
 /// A host key that is not known: the question that a person is asked, by the program itself at a terminal.
@@ -16,9 +17,9 @@ import Testing
         init(_ arguments: [String]) throws {
             home = NSTemporaryDirectory() + "tether-question-\(UUID().uuidString)"
             try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
-            master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
-            try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-            let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
+            let path: String
+            (master, path) = try openTerminal()
+            let slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
             let terminal = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
             let bundle = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
             let program = URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent("tetherctl").path

@@ -3,6 +3,7 @@ import Foundation
 import LineEndpoint
 import Linux
 import SSH
+import TestSupport
 import Testing
 
 @testable import AttachClient
@@ -107,7 +108,6 @@ import Testing
 
     @Test("input that somebody else ended is said to be lost, and the exit status is not the process's; not so where the process did")
     func endedInput() throws {
-        signalIgnored
         for (why, isLost) in [("requested", true), ("process", false)] {
             let guest = try ModelGuest(.init(exitCode: nil))
             let thread = Thread {
@@ -155,12 +155,9 @@ import Testing
         let guest = try ModelGuest(.init(stdout: noise(4 << 20, seed: 8), exitCode: nil))
         let pipe = try Pipe().take()
         close(pipe.read)
-        signalIgnored
         let run = try ClientRun(try guest.target(), primary) { $0.stdout = pipe.write }
         #expect(run.outcome == .outputClosed)
     }
-
-    private var signalIgnored: Void { _ = Glibc.signal(SIGPIPE, SIG_IGN) }
 
     @Test("signals are passed on, or end an attempt to connect")
     func signals() throws {
@@ -238,9 +235,8 @@ import Testing
     @Test("after an end of input at a terminal more can follow, for the process that is started next")
     func inputAnew() throws {
         let guest = try ModelGuest(.init(exitCode: nil))
-        let master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
-        try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
+        let (master, path) = try openTerminal()
+        let slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
         let thread = Thread {
             func wait(_ condition: (ModelGuest.Session) -> Bool) {
                 let deadline = Deadline.after(milliseconds: 60_000)
@@ -268,9 +264,8 @@ import Testing
     @Test("a terminal: raw, with its size, left by the detach keys, and as before afterwards")
     func terminal() throws {
         let guest = try ModelGuest(.init(stdout: Array("$ ".utf8), exitCode: nil, hasTerminal: true))
-        let master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
-        try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-        let slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
+        let (master, path) = try openTerminal()
+        let slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
         var size = winsize(ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0)
         try #require(ioctl(master, UInt(TIOCSWINSZ), &size) == 0)
         var before = termios()

@@ -19,9 +19,10 @@ final class LiveVM {
     ///   - tether: members of the configuration's extension object, beside `control`.
     ///   - isChangeable: the VM reads its configuration from a file, which ``reconfigure(_:)`` changes.
     ///   - isHeld: the container waits for a client to attach, and is not waited for.
+    ///   - environment: of tetherctl, beside this process's: `NAME=value`.
     init(
         image: String? = nil, _ args: [String], tether: [String: Any] = [:], options: [String] = [], isChangeable: Bool = false,
-        isHeld: Bool = false, _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
+        isHeld: Bool = false, environment: [String] = [], _ change: (inout [String: Any], inout [String: Any]) -> Void = { _, _ in }
     ) throws {
         config = configuration(args) { config, process in
             config["tether"] = tether.merging(["control": ["device": "/dev/ttyS0"]]) { _, own in own }
@@ -31,20 +32,21 @@ final class LiveVM {
         let data = try JSONSerialization.data(withJSONObject: config)
         var options = ["--timeout", "1200"] + options
         if isChangeable { options += ["--guestinfo-file", try scratch.write("live.txt", LiveVM.variable(data))] }
-        program = try RunningProgram(VM.arguments(scratch, image: image, rawConfig: isChangeable ? nil : data, options: options))
+        program = try RunningProgram(
+            environment + VM.arguments(scratch, image: image, rawConfig: isChangeable ? nil : data, options: options))
         let socket = VM.kept(scratch) + "/attach.sock"
-        for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+        for _ in 0..<1800 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
             Thread.sleep(forTimeInterval: 0.1)
         }
         do {
-            client = try retried { try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120) }
+            client = try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120)
         } catch {
             program.process.terminate()
             let vm = try VM.collect(program.finish(), scratch)
             throw LiveVMError(description: "\(error); \(vm.finished.errorText)\n\(vm.console.suffix(4000))")
         }
         // PID 1 answers before it has started the container process.
-        for _ in 0..<300 {
+        for _ in 0..<600 {
             if isHeld { return }
             if let primary = try client.list().first, primary.state != .waiting || primary.restarts > 0 { return }
             Thread.sleep(forTimeInterval: 0.1)
@@ -125,16 +127,6 @@ final class LiveVM {
 
 /// Why a VM could not be looked at.
 struct LiveVMError: Error, CustomStringConvertible { let description: String }
-
-/// A socket is there a moment before someone listens on it.
-private func retried<Result>(_ connect: () throws -> Result) throws -> Result {
-    for _ in 0..<50 {
-        do { return try connect() } catch ControlClientError.system(let error) where error.errno.rawValue == ECONNREFUSED {
-            Thread.sleep(forTimeInterval: 0.1)
-        }
-    }
-    return try connect()
-}
 
 /// Expects a request to be refused with a code.
 func expectRefusal(

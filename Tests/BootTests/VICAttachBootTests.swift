@@ -66,7 +66,7 @@ import VIC
         let program = try RunningProgram(arguments)
         defer { if program.process.isRunning { program.process.terminate() } }
         let socket = VM.kept(scratch) + "/attach.sock"
-        for _ in 0..<900 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+        for _ in 0..<1800 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
             Thread.sleep(forTimeInterval: 0.1)
         }
         let line = try TestLine(socket)

@@ -25,7 +25,7 @@ import VIC
             let options = ["--guestinfo-file", file, "--timeout", "1200"]
             program = try RunningProgram(VM.arguments(scratch, rawConfig: nil, options: options))
             let socket = VM.kept(scratch) + "/attach.sock"
-            for _ in 0..<900 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+            for _ in 0..<1800 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
                 Thread.sleep(forTimeInterval: 0.1)
             }
             line = try TestLine(socket)

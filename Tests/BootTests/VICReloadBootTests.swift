@@ -26,7 +26,7 @@ import VIC
             guard let iso = arguments.firstIndex(of: "--iso") else { throw CocoaError(.coderValueNotFound) }
             program = try RunningProgram(Array(arguments[..<iso] + arguments[(iso + 2)...]))
             let socket = VM.kept(scratch) + "/attach.sock"
-            for _ in 0..<600 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
+            for _ in 0..<1800 where !FileManager.default.fileExists(atPath: socket) && program.process.isRunning {
                 Thread.sleep(forTimeInterval: 0.1)
             }
             do { client = try ControlClient(serialSocket: socket, name: "boot-tests", timeout: 120) } catch {

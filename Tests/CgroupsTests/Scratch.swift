@@ -61,6 +61,8 @@ final class Shell {
         posix_spawn_file_actions_adddup2(&actions, input.read.rawValue, 0)
         posix_spawn_file_actions_adddup2(&actions, output.write.rawValue, 1)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        // Foundation's pipes are not closed by exec: whoever else has their ends keeps their readers waiting for an end.
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         let words: [String] = ["/bin/sh", "-c", "read word; " + command]
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
         arguments.append(nil)

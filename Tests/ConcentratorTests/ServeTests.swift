@@ -376,7 +376,9 @@ import VSPC
         var said = ""
         while !said.contains("messages were left out") {
             _ = try Sockets.connect(host: "127.0.0.1", port: port)
-            said = String((said + String(decoding: serve.errors.fileHandleForReading.availableData, as: UTF8.self)).suffix(200_000))
+            let more = serve.errors.fileHandleForReading.availableData
+            try #require(!more.isEmpty, "it has ended: \(said.suffix(2000))")
+            said = String((said + String(decoding: more, as: UTF8.self)).suffix(200_000))
         }
     }
 }

@@ -70,18 +70,17 @@ extension ContainerSystemTests {
             let container = try start(shell("sleep 1000"), in: Root())
             defer { end(container) }
             // Every tenth reads the image's users, by a worker: one descriptor left by each would be 200.
-            let before = (entries("/proc/self/fd").count, children().count)
-            for index in 0..<2000 {
-                var process = ContainerProcess(args: ["/bin/echo", "\(index)"])
-                process.env = index % 10 == 0 ? [] : ["HOME=/"]
-                let streams: Placement.Streams = index % 3 == 0 ? .terminal(nil) : .pipes(stdin: index % 3 == 1)
-                let started = try complete(try container.execute(process, placement: Placement(streams: streams)))
-                let text = read(started.terminal >= 0 ? started.terminal : started.stdout)
-                waitpid(started.processID, nil, 0)
-                try #require(text.filter { $0 != "\r" && $0 != "\r\n" && $0 != "\n" } == "\(index)")
+            try expectNoMore(than: 100) {
+                for index in 0..<2000 {
+                    var process = ContainerProcess(args: ["/bin/echo", "\(index)"])
+                    process.env = index % 10 == 0 ? [] : ["HOME=/"]
+                    let streams: Placement.Streams = index % 3 == 0 ? .terminal(nil) : .pipes(stdin: index % 3 == 1)
+                    let started = try complete(try container.execute(process, placement: Placement(streams: streams)))
+                    let text = read(started.terminal >= 0 ? started.terminal : started.stdout)
+                    waitpid(started.processID, nil, 0)
+                    try #require(text.filter { $0 != "\r" && $0 != "\r\n" && $0 != "\n" } == "\(index)")
+                }
             }
-            #expect(entries("/proc/self/fd").count - before.0 < 100)
-            #expect(children().count - before.1 < 100)
         }
 
         @Test func aContainerThatIsGoneTakesNoProcess() throws {
@@ -120,7 +119,7 @@ extension ContainerSystemTests {
                 guard let last else { return }
                 // PID 1 reaps by waitpid(-1).
                 var watched: pid_t = 0
-                let deadline = Deadline.after(milliseconds: 5000)
+                let deadline = Deadline.after(milliseconds: 60_000)
                 while watched == 0 && !deadline.hasPassed {
                     watched = waitpid(last, nil, WNOHANG)
                     usleep(500)

@@ -38,14 +38,14 @@ extension ContainerSystemTests {
             let start = Clock.monotonic()
             let failures = wait(run)
             #expect(failures.count == 2 && failures.allSatisfy { $0.cause.hasPrefix("it has not ended within 1 s") }, "\(failures)")
-            #expect(Clock.monotonic() - start < 15_000_000_000)
+            #expect(Clock.monotonic() - start < 60_000_000_000)
             // Whatever it writes, a step comes back.
             spec.hooks.poststop = [hook("busybox yes & exec busybox yes", timeout: 30)]
             let flood = try #require(HookRun.poststop(spec, root: "/"))
             for _ in 0..<200 {
                 let before = Clock.monotonic()
                 #expect(flood.step() == .waiting)
-                #expect(Clock.monotonic() - before < 1_000_000_000)
+                #expect(Clock.monotonic() - before < 10_000_000_000)
                 waitReadable(flood.descriptor, flood.deadline)
             }
             flood.abandon()
@@ -131,12 +131,12 @@ extension ContainerSystemTests {
             let root = try Root()
             let scratch = try Scratch()
             var spec = shell("true")
-            spec.hooks.prestart = [hook("sleep 1000 & echo $! > \(scratch.path)/child; echo waiting; wait", timeout: 1)]
+            spec.hooks.prestart = [hook("sleep 1000 & echo $! > \(scratch.path)/child; echo waiting; wait", timeout: 5)]
             let started = Date()
-            #expect(throws: LaunchError("run prestart hook", "/bin/busybox", "it has not ended within 1 s; it wrote: waiting")) {
+            #expect(throws: LaunchError("run prestart hook", "/bin/busybox", "it has not ended within 5 s; it wrote: waiting")) {
                 try start(spec, in: root)
             }
-            #expect(Date().timeIntervalSince(started) < 5)
+            #expect(Date().timeIntervalSince(started) < 60)
             let child = try #require(Int32(scratch.text("child").trimmingCharacters(in: .newlines)))
             usleep(100_000)
             // Gone, or not yet reaped by whoever is its parent now.

@@ -10,6 +10,20 @@ extension ContainerSystemTests {
     @Suite struct TerminalTests {
         private func type(_ text: String, _ terminal: Int32) { _ = text.withCString { Glibc.write(terminal, $0, strlen($0)) } }
 
+        /// Waits until a program is in the terminal's foreground group, that is, until keys reach it.
+        private func untilForeground(_ program: String, _ terminal: Int32) throws {
+            let deadline = Deadline.after(milliseconds: 60_000)
+            while !deadline.hasPassed {
+                let group = tcgetpgrp(terminal)
+                for process in entries("/proc") where Int32(process).map({ getpgid($0) }) == group {
+                    let words = (try? Data(contentsOf: URL(fileURLWithPath: "/proc/\(process)/cmdline"))) ?? Data()
+                    if words.starts(with: Data("\(program)\0".utf8)) { return }
+                }
+                usleep(10_000)
+            }
+            try #require(Bool(false), "\(program) has not come to the foreground")
+        }
+
         @Test func aTerminalIsTheContainersOwn() throws {
             var spec = shell("tty; stty size; ls -l /dev/pts/0; readlink /proc/self/fd/0; exit 5")
             spec.process.user.uid = 1000
@@ -34,7 +48,7 @@ extension ContainerSystemTests {
                 shell("trap 'echo interrupted' INT; echo ready; sleep 100; echo $?"), in: Root(), Placement(streams: .terminal(nil)))
             defer { end(container) }
             _ = read(container.process.terminal, until: { $0.contains("ready") })
-            usleep(100_000)
+            try untilForeground("sleep", container.process.terminal)
             type("\u{3}", container.process.terminal)
             #expect(read(container.process.terminal).contains("interrupted\r\n130\r\n"))
         }
@@ -67,7 +81,7 @@ extension ContainerSystemTests {
             let greeting = read(terminal, until: { $0.contains("> ") })
             #expect(!greeting.contains("job control"))
             type("sleep 100\n", terminal)
-            usleep(300_000)
+            try untilForeground("sleep", terminal)
             type("\u{1A}", terminal)
             #expect(read(terminal, until: { $0.contains("Stopped") }).contains("Stopped"))
             type("bg; jobs\n", terminal)

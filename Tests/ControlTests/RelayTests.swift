@@ -149,6 +149,26 @@ import Testing
         let end = try #require(try relay.finish())
         #expect(end.status == 1 && end.said.hasPrefix("tether-relay: open \(device): "), "\(end)")
     }
+
+    @Test("when the bed of these tests goes, what was opened since under the number of its socket stays open")
+    func bedClosesOnce() throws {
+        let null = try FileDescriptor.open("/dev/null", O_RDONLY)
+        for _ in 0..<50 {
+            var relay: RelayProcess? = try RelayProcess(device: "/nowhere")
+            _ = try relay?.finish()
+            let number = try #require(relay?.lentNumber)
+            let own = try attempt("fcntl F_DUPFD_CLOEXEC") { fcntl(null.rawValue, F_DUPFD_CLOEXEC, number) }
+            relay = nil
+            let isOpen = fcntl(own, F_GETFD) >= 0
+            if isOpen { _ = close(own) }
+            // Where a test beside this one has the number, the next bed has another.
+            if own == number {
+                #expect(isOpen)
+                return
+            }
+        }
+        Issue.record("another test has had the number each time")
+    }
 }
 
 /// A client on a thread of its own, which connects and is answered once.

@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Linux
+import TestSupport
 
 /// A VM's serial line as the host sees it: a unix socket that takes one client at a time, with a pseudo-terminal behind it. As in
 /// QEMU, what the guest sends while nobody is connected is lost, and the guest does not learn who comes and goes.
@@ -21,12 +22,9 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let socketPath = directory + "/line.sock"
         path = socketPath
-        master = FileDescriptor(owning: try attempt("posix_openpt") { posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC) })
-        let terminal = master.rawValue
-        try attempt("grantpt") { grantpt(terminal) }
-        try attempt("unlockpt") { unlockpt(terminal) }
-        guard let name = ptsname(terminal) else { throw SyscallError("ptsname", "", .ioError) }
-        device = String(cString: name)
+        let terminal = try openTerminal()
+        master = FileDescriptor(owning: terminal.master)
+        device = terminal.path
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         listener = FileDescriptor(owning: try attempt("socket") { socket(AF_UNIX, type, 0) })
         var address = sockaddr_un()
@@ -118,6 +116,8 @@ final class SerialLineModel: @unchecked Sendable {  // all that changes belongs 
 final class RelayProcess {
     private let process = Process()
     private let errors: URL
+    /// The descriptor that the process has got, closed here since.
+    let lentNumber: Int32
 
     /// - Parameter device: the serial device.
     init(device: String) throws {
@@ -129,10 +129,14 @@ final class RelayProcess {
         ModelServer.start(owning: ours)
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", "exec 3<&0 </dev/null; exec \"$0\" \"$1\"", relay, device]
-        process.standardInput = FileHandle(fileDescriptor: theirs, closeOnDealloc: true)
+        // The handle closes it, and nothing else does: it lives as long as the process object, and what closed the number a second time
+        // would close whatever another test has opened under it since.
+        let input = FileHandle(fileDescriptor: theirs, closeOnDealloc: true)
+        lentNumber = theirs
+        process.standardInput = input
         process.standardError = try FileHandle(forWritingTo: errors)
         try process.run()
-        _ = close(theirs)
+        try input.close()
     }
 
     deinit {
@@ -151,6 +155,8 @@ final class RelayProcess {
             if deadline.hasPassed { return nil }
             Thread.sleep(forTimeInterval: 0.01)
         }
+        // Until the thread's run loop has seen the end, which this lets it, Foundation keeps the process object.
+        process.waitUntilExit()
         return (process.terminationStatus, String(decoding: try Data(contentsOf: errors), as: UTF8.self))
     }
 }

@@ -1,4 +1,5 @@
 import CLinux
+import CTestSupport
 import Testing
 
 @testable import Linux
@@ -31,6 +32,8 @@ import Testing
     @Test func aFilteredProcessMayMoveBytesAndNothingElse() throws {
         func filtered(_ body: @escaping () -> Void) throws -> WorkerResult {
             try Worker.start("filter") { output in
+                // The filter is for programs with one thread, whose memory never asks for mprotect(2).
+                ctestsupport_reserve_memory()
                 guard clinux_set_no_new_privileges() == 0, clinux_allow_only_io() == 0 else { return }
                 // Memory, time, and what is open already.
                 let bytes = [UInt8](repeating: 1, count: 4 << 20)
@@ -181,7 +184,7 @@ import Testing
         #expect(result.ending == .timedOut(reaped: true))
         #expect(result.messages == [[7]])
         #expect(kill(pid, 0) == -1 && clinux_errno() == ESRCH)
-        #expect(Clock.monotonic() - start < 5_000_000_000)
+        #expect(Clock.monotonic() - start < 60_000_000_000)
     }
 
     @Test func aWorkerThatDiesIsTold() throws {

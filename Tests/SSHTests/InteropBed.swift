@@ -82,6 +82,8 @@ final class InteropBed {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         for (number, path) in output.enumerated() { posix_spawn_file_actions_addopen(&actions, Int32(number + 1), path, O_WRONLY, 0) }
+        // Foundation's pipes are not closed by exec: whoever else has their ends keeps their readers waiting for an end.
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

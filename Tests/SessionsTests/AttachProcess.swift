@@ -6,6 +6,7 @@ import LineEndpoint
 import Linux
 import SSH
 import SessionLog
+import TestSupport
 import Testing
 
 @testable import Sessions
@@ -35,6 +36,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
     private let guest: Int32
     private let host: Int32
     private let listener: Int32
+    /// The descriptor that the process has got, closed here since.
+    private(set) var lentNumber: Int32 = -1
 
     /// - Parameters:
     ///   - primary: what the first session runs; its arguments.
@@ -45,10 +48,10 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         hostKey = try PrivateKey(ed25519Seed: [UInt8](repeating: 7, count: 32))
         let device: String
-        (guest, device) = try AttachProcess.terminal()
+        (guest, device) = try openTerminal(flags: O_NONBLOCK)
         if betweenTerminals {
             let path: String
-            (host, path) = try AttachProcess.terminal()
+            (host, path) = try openTerminal(flags: O_NONBLOCK)
             endpoint = .terminal(path: path)
             listener = -1
         } else {
@@ -90,10 +93,14 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         // TETHER_ATTACH: the program that is shipped, to measure with.
         let program = ProcessInfo.processInfo.environment["TETHER_ATTACH"] ?? built
         process.arguments = ["-c", "exec 3<&0 4<\"$2\" </dev/null; exec \"$0\" \"$1\"", program, device, file]
-        process.standardInput = FileHandle(fileDescriptor: socket, closeOnDealloc: true)
+        // The handle closes it, and nothing else does: it lives as long as the process object, and what closed the number a second time
+        // would close whatever another test has opened under it since.
+        let input = FileHandle(fileDescriptor: socket, closeOnDealloc: true)
+        lentNumber = socket
+        process.standardInput = input
         process.standardError = FileHandle(forWritingAtPath: "/dev/null")
         try process.run()
-        _ = close(socket)
+        try input.close()
         let cable = Thread { [self] in carry(weather) }
         cable.start()
     }
@@ -120,12 +127,6 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         var target = AttachTarget(endpoint: endpoint, hostKeys: .pinned(keys: [hostKey.publicKey], fingerprints: []))
         target.synchronisationMilliseconds = 30_000
         return target
-    }
-
-    private static func terminal() throws -> (master: Int32, path: String) {
-        let master = try attempt("posix_openpt") { posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK) }
-        try #require(grantpt(master) == 0 && unlockpt(master) == 0)
-        return (master, String(cString: try #require(ptsname(master))))
     }
 
     // MARK: The cable

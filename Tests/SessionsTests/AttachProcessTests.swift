@@ -80,6 +80,31 @@ import Testing
         #expect(try same(held, before))
     }
 
+    @Test("when the bed of these tests goes, what was opened since under the number of its socket stays open")
+    func bedClosesOnce() throws {
+        let null = try FileDescriptor.open("/dev/null", O_RDONLY)
+        for _ in 0..<50 {
+            var bed: AttachProcess? = try AttachProcess(["true"])
+            bed?.stop()
+            let number = try #require(bed?.lentNumber)
+            let own = try attempt("fcntl F_DUPFD_CLOEXEC") { fcntl(null.rawValue, F_DUPFD_CLOEXEC, number) }
+            // Its threads, which have ended, may keep it a moment longer.
+            weak let last = bed
+            bed = nil
+            let deadline = Deadline.after(milliseconds: 20_000)
+            while last != nil, !deadline.hasPassed { usleep(1000) }
+            #expect(last == nil)
+            let isOpen = fcntl(own, F_GETFD) >= 0
+            if isOpen { _ = close(own) }
+            // Where a test beside this one has the number, the next bed has another.
+            if own == number {
+                #expect(isOpen)
+                return
+            }
+        }
+        Issue.record("another test has had the number each time")
+    }
+
     private func same(_ terminal: borrowing FileDescriptor, _ before: termios) throws -> Bool {
         var after = termios()
         let number = terminal.rawValue

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Linux
 import SessionLog
+import TestSupport
 
 @testable import Sessions
 
@@ -41,12 +42,11 @@ final class TestProcess: StreamedProcess {
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
         if wantsTerminal {
-            terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)
-            grantpt(terminal)
-            unlockpt(terminal)
+            let made = try openTerminal(flags: O_NONBLOCK)
+            terminal = made.master
             flags |= POSIX_SPAWN_SETSID
             // Opened by the new session's leader, it becomes its controlling terminal.
-            posix_spawn_file_actions_addopen(&actions, 0, ptsname(terminal), O_RDWR, 0)
+            posix_spawn_file_actions_addopen(&actions, 0, made.path, O_RDWR, 0)
             posix_spawn_file_actions_adddup2(&actions, 0, 1)
             posix_spawn_file_actions_adddup2(&actions, 0, 2)
         } else {
@@ -58,6 +58,10 @@ final class TestProcess: StreamedProcess {
             stdout = pipe(1, childReads: false)
             stderr = pipe(2, childReads: false)
         }
+        // Foundation's pipes are not closed by exec: whoever else has their ends keeps their readers waiting for an end.
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+        // A group of its own, with which its children end, too.
+        if !wantsTerminal { flags |= POSIX_SPAWN_SETPGROUP }
         posix_spawnattr_setflags(&attributes, Int16(flags))
         var argv = args.map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
@@ -101,8 +105,6 @@ final class TestServer: ControlService, SessionOwner {
     private var made = 0
 
     init(limits: SessionLimits = SessionLimits()) throws {
-        // As PID 1 does: a client that is gone is noticed by the write that fails.
-        Glibc.signal(SIGPIPE, SIG_IGN)
         loop = try EventLoop()
         sessionLimits = limits
     }
@@ -196,7 +198,8 @@ final class TestServer: ControlService, SessionOwner {
 
     deinit {
         for session in sessions {
-            if let process = session.process { kill(process.processID, SIGKILL) }
+            // What was not waited for, and whoever is left of its group.
+            if let process = session.process { kill(-process.processID, SIGKILL) }
         }
     }
 }

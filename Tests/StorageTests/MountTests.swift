@@ -35,7 +35,9 @@ import Testing
         return try Storage.mountRootfs(request, modules: modules, uevents: uevents, interrupt: interrupt, report: report)
     }
 
-    private func unmount() -> [UnmountFailure] { Storage.unmountAll(below: scratch.path + "/mnt", milliseconds: 10_000) }
+    /// Other tests beside these make mount namespaces, with copies of all mounts that are there at that moment: a disk is free when
+    /// they, too, are gone.
+    private func unmount() -> [UnmountFailure] { Storage.unmountAll(below: scratch.path + "/mnt", milliseconds: 120_000) }
 
     private func mounts() throws -> [MountInfo] {
         MountInfo.parse(try Files.read("/proc/self/mountinfo", limit: 4 << 20)).filter { $0.pointText.hasPrefix(scratch.path) }
@@ -222,7 +224,7 @@ import Testing
             try mount(request(.label("no-such-label")) { $0.deviceTimeout = 60_000 }, interrupt: Interrupt(descriptor: read))
         }
         #expect(error?.kind == .interrupted)
-        #expect(Clock.monotonic() - start < 10_000_000_000)
+        #expect(Clock.monotonic() - start < 50_000_000_000)
     }
 
     @Test func everythingBelowAPointIsUnmountedInnermostFirst() throws {

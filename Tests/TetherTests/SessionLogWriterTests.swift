@@ -4,6 +4,7 @@ import Foundation
 import Linux
 import SessionLog
 import SessionReplay
+import TestSupport
 import Testing
 
 @testable import Tether
@@ -16,11 +17,9 @@ import Testing
         let path: String
 
         init() throws {
-            master = FileDescriptor(owning: posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC))
-            try #require(master.rawValue >= 0 && grantpt(master.rawValue) == 0 && unlockpt(master.rawValue) == 0)
-            var name = [CChar](repeating: 0, count: 128)
-            try #require(ptsname_r(master.rawValue, &name, name.count) == 0)
-            path = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let terminal = try openTerminal()
+            master = FileDescriptor(owning: terminal.master)
+            path = terminal.path
         }
     }
 
