@@ -64,10 +64,10 @@ extension AttachBridge {
     }
 
     /// The channel that was to be opened is refused.
-    func rejectVIC(_ id: ChannelID, _ text: String) {
+    func rejectVIC(_ id: ChannelID, _ text: String, _ reason: OpenFailure = .administrativelyProhibited) {
         guard let index = index(id) else { return }
         channels.remove(at: index)
-        client?.connection.reject(id, .administrativelyProhibited, text)
+        client?.connection.reject(id, reason, text)
     }
 
     private func takeVIC(_ index: Int, _ name: String, _ data: [UInt8], _ reply: UInt32?) {

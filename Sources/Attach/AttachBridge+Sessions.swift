@@ -125,8 +125,12 @@ extension AttachBridge {
             return attach(index)
         }
         if channels[index].dialect == .vic {
-            let text = failure.code == .unknownSession ? VICDialect.unknown(channels[index].session) : VICDialect.launchFailed(failure)
-            return rejectVIC(id, text)
+            switch failure.code {
+            case .unknownSession: return rejectVIC(id, VICDialect.unknown(channels[index].session))
+            // The session runs: its client is to try again, and not to believe that its process was not started.
+            case .tooMany: return rejectVIC(id, failure.cause, .resourceShortage)
+            default: return rejectVIC(id, VICDialect.launchFailed(failure))
+            }
         }
         if channels[index].start.isDetailed {
             var writer = WireWriter()

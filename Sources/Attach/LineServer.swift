@@ -21,7 +21,8 @@ public final class LineServer {
             // What waits for a slow line before a keystroke's echo on another channel.
             server.pendingOutput = 8 * 1024
             server.connection.maximumQueuedData = 4 * 1024
-            server.connection.maximumChannels = 32
+            // As many as PID 1 lets clients attach at the most (`sessions.maxClients`).
+            server.connection.maximumChannels = 64
         }
     }
 
