@@ -147,10 +147,12 @@ public final class AttachBridge {
     }
 
     func leave(_ channel: BridgeChannel) {
-        // One that was let go of because it was slow is to go on there, too.
-        if channel.dialect == .vic && channel.wasAttached && channel.result == nil {
+        if channel.dialect == .vic && channel.wasAttached {
             left.removeAll { $0.session == channel.session }
-            left.append((channel.session, channel.stdoutSent, channel.stderrSent))
+            // One that was let go of because it was slow is to go on there, too.
+            if channel.result == nil || !channel.unread.isEmpty || !channel.pending.isEmpty {
+                left.append((channel.session, channel.position.stdout, channel.position.stderr))
+            }
             if left.count > 64 { left.removeFirst() }
         }
         guard let tag = channel.tag else { return }
