@@ -9,7 +9,7 @@ struct BridgeBed {
 
         init() {
             var limits = ConnectionLimits()
-            limits.maximumChannels = 32
+            limits.maximumChannels = 64
             limits.maximumQueuedData = 4 * 1024
             connection = Connection(limits)
         }

@@ -134,7 +134,7 @@ struct LineBed {
 
     private func check() {
         precondition(server.pendingOutput <= 128 * 1024, "too much waits for the line")
-        precondition(pid1.isDeceived || bridge.channels.count <= 32, "too many channels")
+        precondition(pid1.isDeceived || bridge.channels.count <= 64, "too many channels")
         // A document of 32 KiB is one message of a few bytes where it was compressed.
         precondition(bridge.pendingControl <= (compresses ? 8 << 20 : 512 << 10), "too much waits for PID 1")
         guard !pid1.isDeceived else { return }

@@ -16,11 +16,14 @@ extension AttachBridge {
         case .eof(let id): inputEnds(id)
         case .closed(let id):
             guard let index = index(id) else { return }
+            // A client that answers our CLOSE has all that came before it.
+            if channels[index].phase == .closed { channels[index].unread = UnreadOutput() }
             leave(channels[index])
             channels.remove(at: index)
         case .request(let id, let name, let data, let wantsReply): takeRequest(id, name, data, wantsReply)
         // What waits is sent by the next pump().
-        case .windowAdjusted: break
+        case .windowAdjusted(let id, let bytes):
+            if let index = index(id), channels[index].dialect == .vic { channels[index].unread.read(Int(clamping: bytes)) }
         case .globalReply, .opened, .openFailed, .requestReply: break
         }
     }
@@ -50,24 +53,30 @@ extension AttachBridge {
         var channel = BridgeChannel(id, .vic)
         channel.session = name
         channel.phase = .asked
-        // What ended before its VCH was there, and wrote something, is shown to the first that asks.
-        if let summary = summary(name), summary.state == .ended, !isFirst(name) || summary.stdout.end == 0 && summary.stderr.end == 0 {
+        let from = left.first { $0.session == name }
+        // What ended before its VCH was there, and wrote something, is shown to the first that asks; and what nobody has read of it, to
+        // whoever comes next.
+        if let summary = summary(name), summary.state == .ended, !isUnread(summary, from: from.map { ($0.stdout, $0.stderr) }) {
             channels.append(channel)
             ask(.end(id)) { .wait(tag: $0, session: name) }
             return
         }
-        let from = left.first { $0.session == name }
         channel.stdoutFrom = from.map { .offset($0.stdout) }
         channel.stderrFrom = from.map { .offset($0.stderr) }
         channels.append(channel)
         attach(channels.count - 1)
     }
 
+    private func isUnread(_ summary: SessionSummary, from: (stdout: UInt64, stderr: UInt64)?) -> Bool {
+        if let from { return from.stdout < summary.stdout.end || from.stderr < summary.stderr.end }
+        return isFirst(summary.id) && (summary.stdout.end > 0 || summary.stderr.end > 0)
+    }
+
     /// The channel that was to be opened is refused.
-    func rejectVIC(_ id: ChannelID, _ text: String) {
+    func rejectVIC(_ id: ChannelID, _ text: String, _ reason: OpenFailure = .administrativelyProhibited) {
         guard let index = index(id) else { return }
         channels.remove(at: index)
-        client?.connection.reject(id, .administrativelyProhibited, text)
+        client?.connection.reject(id, reason, text)
     }
 
     private func takeVIC(_ index: Int, _ name: String, _ data: [UInt8], _ reply: UInt32?) {

@@ -25,6 +25,7 @@ extension AttachBridge {
         let window = channel.wantsStdin ? Int(attached.stdinCredit) : BridgeChannel.discardedWindow
         if channel.dialect == .vic {
             client.connection.accept(id, window: UInt32(clamping: window))
+            tellMissed(index, attached)
         } else {
             reply(id, channel.startReply, true)
             if channel.start.isDetailed { tellAttached(id, attached) } else { tellMissed(index, attached) }
@@ -125,8 +126,12 @@ extension AttachBridge {
             return attach(index)
         }
         if channels[index].dialect == .vic {
-            let text = failure.code == .unknownSession ? VICDialect.unknown(channels[index].session) : VICDialect.launchFailed(failure)
-            return rejectVIC(id, text)
+            switch failure.code {
+            case .unknownSession: return rejectVIC(id, VICDialect.unknown(channels[index].session))
+            // The session runs: its client is to try again, and not to believe that its process was not started.
+            case .tooMany: return rejectVIC(id, failure.cause, .resourceShortage)
+            default: return rejectVIC(id, VICDialect.launchFailed(failure))
+            }
         }
         if channels[index].start.isDetailed {
             var writer = WireWriter()
@@ -181,15 +186,19 @@ extension AttachBridge {
             channels[index].tag = nil
             channels[index].result = result
             channels[index].phase = .finishing
-            markEnded(channels[index].session)
+            markEnded(channels[index].session, result)
         } else if case .end(let id)? = takenEnd(tag) {
             rejectVIC(id, VICDialect.ended(result.exitCode))
         }
     }
 
     /// The list is told anew only later, and who asks for the session meanwhile is to be told that it has ended.
-    private func markEnded(_ name: String) {
-        if let known = sessions.firstIndex(where: { $0.id == name }) { sessions[known].state = .ended }
+    private func markEnded(_ name: String, _ result: SessionResult? = nil) {
+        guard let known = sessions.firstIndex(where: { $0.id == name }) else { return }
+        sessions[known].state = .ended
+        guard let result else { return }
+        sessions[known].stdout.end = result.stdout.bytes
+        sessions[known].stderr.end = result.stderr.bytes
     }
 
     /// Says how it ended, behind the last output, and closes the channel.

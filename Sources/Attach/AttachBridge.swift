@@ -149,10 +149,12 @@ public final class AttachBridge {
     }
 
     func leave(_ channel: BridgeChannel) {
-        // One that was let go of because it was slow is to go on there, too.
-        if channel.dialect == .vic && channel.wasAttached && channel.result == nil {
+        if channel.dialect == .vic && channel.wasAttached {
             left.removeAll { $0.session == channel.session }
-            left.append((channel.session, channel.stdoutSent, channel.stderrSent))
+            // One that was let go of because it was slow is to go on there, too.
+            if channel.result == nil || !channel.unread.isEmpty || !channel.pending.isEmpty {
+                left.append((channel.session, channel.position.stdout, channel.position.stderr))
+            }
             if left.count > 64 { left.removeFirst() }
         }
         guard let tag = channel.tag else { return }
@@ -307,15 +309,20 @@ public final class AttachBridge {
         var progress = true
         while progress {
             progress = false
+            var served: Int?
             for offset in channels.indices {
                 let index = (nextTurn + offset) % channels.count
                 if channels[index].pending.isEmpty { continue }
                 let sent = channels[index].send(on: &client.connection, atMost: AttachBridge.turn)
-                progress = progress || sent.any
+                if sent.any { served = index }
                 channels[index].stdoutToGrant += sent.stdout
                 channels[index].stderrToGrant += sent.stderr
             }
-            nextTurn = (nextTurn + 1) % channels.count
+            // Behind the last one served, and not one further each time: where there is room for one only, the same would get it again.
+            if let served {
+                progress = true
+                nextTurn = (served + 1) % channels.count
+            }
         }
         var index = 0
         while index < channels.count {
@@ -325,10 +332,31 @@ public final class AttachBridge {
         }
     }
 
-    /// Tells PID 1 of room for output; of a little of it only where nothing more waits.
-    private func grant(_ index: Int) {
+    /// Whether ``tellProgress(lineMoves:)`` has something to tell.
+    func hasProgress(lineMoves: Bool) -> Bool { !isCongested && channels.contains { takesOutput($0, lineMoves: lineMoves) } }
+
+    /// Tells PID 1 which channels go on although it has heard nothing of them: those of which something was sent, and those whose client
+    /// has room and whose turn on the line is yet to come. A channel is not slow because its line is, which it shares with others.
+    /// - Parameter lineMoves: the line has taken something since this was told last.
+    func tellProgress(lineMoves: Bool) {
+        for index in channels.indices where takesOutput(channels[index], lineMoves: lineMoves) {
+            if channels[index].stdoutToGrant > 0 || channels[index].stderrToGrant > 0 {
+                grant(index, atOnce: true)
+            } else if let tag = channels[index].tag {
+                say(.window(tag: tag, .stdout, bytes: 0))
+            }
+        }
+    }
+
+    private func takesOutput(_ channel: BridgeChannel, lineMoves: Bool) -> Bool {
+        guard channel.phase == .attached, !channel.pending.isEmpty, let client else { return false }
+        return channel.stdoutToGrant > 0 || channel.stderrToGrant > 0 || lineMoves && client.connection.peerWindow(channel.id) > 0
+    }
+
+    /// Tells PID 1 of room for output; of a little of it only where nothing more waits, or `atOnce`.
+    private func grant(_ index: Int, atOnce: Bool = false) {
         guard let tag = channels[index].tag, channels[index].phase == .attached else { return }
-        let isIdle = channels[index].pending.isEmpty
+        let isIdle = atOnce || channels[index].pending.isEmpty
         let (stdout, stderr) = (channels[index].stdoutToGrant, channels[index].stderrToGrant)
         if stdout > 0, isIdle || stdout >= Int(BridgeChannel.stdoutWindow) / 4 {
             channels[index].stdoutToGrant = 0

@@ -74,6 +74,8 @@ struct BridgeChannel {
     /// The offset behind the last byte that was handed to the transport.
     var stdoutSent: UInt64 = 0
     var stderrSent: UInt64 = 0
+    /// What of it the client has not read, where it is VIC's: of others it is not asked.
+    var unread = UnreadOutput()
     /// Bytes of input that the client knows it may send.
     var inputWindow = 0
     /// Bytes more that it may send, and has not been told of.
@@ -104,6 +106,11 @@ struct BridgeChannel {
         self.id = id
         self.dialect = dialect
         if dialect == .vic { start = .vic }
+    }
+
+    /// How far the client has read, of each stream: the offset of the next byte.
+    var position: (stdout: UInt64, stderr: UInt64) {
+        (stdoutSent - min(stdoutSent, UInt64(max(0, unread.stdout))), stderrSent - min(stderrSent, UInt64(max(0, unread.stderr))))
     }
 
     /// PID 1 takes more input.
@@ -145,6 +152,7 @@ struct BridgeChannel {
             if taken == 0 { break }
             sent.any = true
             left -= taken
+            if dialect == .vic { unread.sent(piece.stream, taken) }
             let isWhole = taken == piece.data.count
             let counted = isWhole ? piece.standsFor : translatesLines ? 0 : taken
             if isWhole {

@@ -21,7 +21,8 @@ public final class LineServer {
             // What waits for a slow line before a keystroke's echo on another channel.
             server.pendingOutput = 8 * 1024
             server.connection.maximumQueuedData = 4 * 1024
-            server.connection.maximumChannels = 32
+            // As many as PID 1 lets clients attach at the most (`sessions.maxClients`).
+            server.connection.maximumChannels = 64
         }
     }
 
@@ -48,6 +49,9 @@ public final class LineServer {
     /// Bytes that the line has taken, and how many it were when that was last looked at.
     private var taken: UInt64 = 0
     private var takenBefore: UInt64?
+    /// The line has taken something since PID 1 was last told who goes on, and when it is told next.
+    private var hasMoved = false
+    private var progressDue: Int64 = 0
     /// When something last moved on the line, when the server departs.
     private var lastMovement: Int64 = 0
 
@@ -59,6 +63,8 @@ public final class LineServer {
     static let patience: Int64 = 5_000_000_000
     /// How long a client may take to end the connection when its last session has ended.
     static let courtesy: Int64 = 1_000_000_000
+    /// How often PID 1 is told who goes on: often enough for the shortest `slowClientSeconds`.
+    static let progressInterval: Int64 = 250_000_000
     /// How long after the handshake a client's banner may begin.
     static let bannerTime: Int64 = 3_000_000_000
 
@@ -195,6 +201,7 @@ public final class LineServer {
         speaking?.withOutput { bytes in
             let count = body(bytes)
             taken &+= UInt64(max(0, count))
+            if count > 0 { hasMoved = true }
             return count
         }
         if departing?.pendingOutput == 0 { departing = nil }
@@ -206,6 +213,7 @@ public final class LineServer {
         var next: Int64 = .max
         if case .connected(let server) = state {
             next = min(server.nextDeadline ?? .max, detector.nextDeadline ?? .max)
+            if bridge.hasProgress(lineMoves: hasMoved) { next = min(next, progressDue) }
         }
         return next == .max ? nil : next
     }
@@ -217,6 +225,14 @@ public final class LineServer {
         if let restart = detector.tick(now: now) { return restarted(restart, now) }
         server.tick(now: now)
         takeEvents(server)
+        tellProgress(now)
+    }
+
+    private func tellProgress(_ now: Int64) {
+        guard now >= progressDue, bridge.hasProgress(lineMoves: hasMoved) else { return }
+        bridge.tellProgress(lineMoves: hasMoved)
+        hasMoved = false
+        progressDue = now &+ LineServer.progressInterval
     }
 
     /// PID 1 has closed the control interface: says good-bye once all that was for the client is with it, and it has had the time to

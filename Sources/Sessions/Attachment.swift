@@ -41,8 +41,8 @@ public final class Attachment {
     private var inputCreditToTell = 0
     /// Credit that it gets only when the process has taken what clients that are gone have left.
     private var inputOwed: Int
-    /// When it last took output, on the monotonic clock, or began to hold it back.
-    private(set) var lastProgress: Int64
+    /// When it was last sent output or said that it takes some, on the monotonic clock, or began to hold it back.
+    private var lastProgress: Int64
     /// Why it was detached, once it is.
     public private(set) var end: End?
 
@@ -70,8 +70,10 @@ public final class Attachment {
 
     func credit(_ stream: LogStream) -> UInt64 { stream == .stdout ? credits.stdout : credits.stderr }
 
-    /// The client takes `count` bytes more of a stream.
+    /// The client takes `count` bytes more of a stream. 0 says that it takes what it was sent, and has no room for more yet.
     public func grant(_ stream: LogStream, _ count: UInt64) {
+        lastProgress = Clock.monotonic()
+        if count == 0 { return }
         let sum = credit(stream).addingReportingOverflow(count)
         let credit = sum.overflow ? .max : sum.partialValue
         if stream == .stdout { credits.stdout = credit } else { credits.stderr = credit }
@@ -89,6 +91,19 @@ public final class Attachment {
             credits.stderr -= min(credits.stderr, sent)
         }
         lastProgress = Clock.monotonic()
+    }
+
+    /// Since when the client is known to take nothing, on the monotonic clock. As long as it has credit it is not the one that is waited
+    /// for, but its connection, which it may share with others: then what counts is that the connection moves.
+    var idleSince: Int64 {
+        guard let client, isOwed(.stdout) || isOwed(.stderr) else { return lastProgress }
+        return max(lastProgress, client.lastProgress)
+    }
+
+    /// There is output that the client has said it takes.
+    private func isOwed(_ stream: LogStream) -> Bool {
+        guard let position = position(stream) else { return false }
+        return position < session.end(of: stream) && credit(stream) > 0
     }
 
     /// The next piece of output for the client, at most `limit` bytes, given to `send`, which takes all of it.

@@ -62,7 +62,7 @@ public final class ControlConnection: EventHandler, SessionClient {
     }
 
     private var pending: Int { queue.count - head }
-    private var lastProgress = Clock.monotonic()
+    public private(set) var lastProgress = Clock.monotonic()
 
     /// Closes a connection whose client has not taken what waits for it for this long, in milliseconds.
     public func closeIfStuck(_ milliseconds: Int64, _ now: Int64) {
@@ -180,12 +180,16 @@ public final class ControlConnection: EventHandler, SessionClient {
         var progress = true
         while progress {
             progress = false
+            var served: Int?
             for offset in followers.indices {
                 let index = (nextFollower + offset) % followers.count
                 announce(index)
-                if followers[index].isAnnounced, pending < ControlConnection.outputMark, sendPiece(index) { progress = true }
+                if followers[index].isAnnounced, pending < ControlConnection.outputMark, sendPiece(index) { served = index }
             }
-            if !followers.isEmpty { nextFollower = (nextFollower + 1) % followers.count }
+            if let served {
+                progress = true
+                nextFollower = (served + 1) % followers.count
+            }
             flush()
             if isClosed { return }
         }

@@ -105,11 +105,19 @@ extension Session {
         return (limits.slowClient == .detach || state == .draining) && isHoldingBack(attachment)
     }
 
+    /// When a client that the process waits for is waited for no longer.
+    private func patienceEnds(_ attachment: Attachment) -> Int64 {
+        let stalled = attachment.idleSince &+ limits.stallMilliseconds &* 1_000_000
+        // For the container's own end much else waits, and a slow line may have much to carry.
+        guard kind == .primary, state == .draining, let ended else { return stalled }
+        return min(stalled, ended.monotonic &+ limits.drainDeadline &* 1_000_000)
+    }
+
     /// When the next client has held the others up for too long.
     var nextStall: Int64? {
         var next: Int64?
         for attachment in attachments where isUrgent(attachment) {
-            let due = attachment.lastProgress &+ limits.stallMilliseconds &* 1_000_000
+            let due = patienceEnds(attachment)
             next = min(next ?? due, due)
         }
         return next
@@ -120,7 +128,7 @@ extension Session {
             if !isUrgent(attachment) {
                 // The clock runs only while it is waited for.
                 attachment.restartClock(now)
-            } else if now - attachment.lastProgress >= limits.stallMilliseconds &* 1_000_000 {
+            } else if now >= patienceEnds(attachment) {
                 detach(attachment, .slow)
             }
         }

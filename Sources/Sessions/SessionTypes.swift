@@ -20,6 +20,8 @@ public protocol SessionOwner: AnyObject {
 
 /// One client's end of a session, as the session sees it.
 public protocol SessionClient: AnyObject {
+    /// When its connection last took a byte of whatever waited for it, on the monotonic clock.
+    var lastProgress: Int64 { get }
     /// There may be something to send: new output, an end, new credit.
     func attachmentChanged(_ attachment: Attachment)
 }

@@ -97,6 +97,9 @@ extension VICExecutorConfig {
         spec.tether.restart = primary.restart ? .always : .no
         // VIC bounds the number of execs by nothing, and leaves those that have ended in the configuration.
         spec.tether.sessions.maxSessions = 256
+        spec.tether.sessions.maxClients = 64
+        // `docker attach` that pauses is waited for: it could not be told that it has missed something.
+        spec.tether.sessions.slowClient = .block
         spec.tether.attach = attach(primary, &warnings)
         spec.tether.debug = diagnostics.debug > 0 || primary.diagnostics.debug > 0
     }

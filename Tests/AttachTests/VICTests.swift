@@ -20,8 +20,9 @@ import Testing
 
     private func bench() throws -> Bench {
         let bench = try Bench(allowsNone: false, user: "daemon")
-        bench.client = SSHClient(
-            ClientConfiguration(user: "daemon", keys: [], hostKeyCheck: { _ in true }), random: SeededRandom(3).source, now: bench.now)
+        var configuration = ClientConfiguration(user: "daemon", keys: [], hostKeyCheck: { _ in true })
+        configuration.connection.maximumChannels = 100
+        bench.client = SSHClient(configuration, random: SeededRandom(3).source, now: bench.now)
         try bench.run()
         #expect(bench.isAuthenticated)
         return bench
@@ -157,13 +158,44 @@ import Testing
         #expect(bench.taken().replies(id) == [false])
     }
 
-    @Test("a VCH that was cut off goes on where its output had come to")
+    /// Another VCH synchronises in the middle of the connection, and logs in.
+    private func restart(_ bench: Bench) throws {
+        bench.send([0x16, 0x40])
+        bench.now += 200_000_000
+        bench.server.tick(now: bench.now)
+        bench.newClient(user: "daemon")
+        try bench.run(connected: false)
+        bench.send([0x06, (bench.line.last ?? 0) &+ 1])
+        bench.line = []
+        try bench.run(connected: false)
+        bench.line.removeFirst()
+        try bench.run()
+        #expect(bench.isAuthenticated)
+        _ = bench.taken()
+    }
+
+    @Test("a VCH that was cut off goes on where its reader had come to, and not where what was sent ended")
     func resumes() throws {
         let bench = try bench()
-        _ = try bench.channel("attach", extra: Array("main".utf8))
+        let id = try bench.channel("attach", extra: Array("main".utf8))
         let tag = try #require(bench.pid1.attachments.first?.tag)
         bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("0123456789".utf8)))
+        bench.pid1.say(.output(tag: tag, .stderr, offset: 0, Array("abcde".utf8)))
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 10, Array("0123".utf8)))
         try bench.run()
+        // As Go's SSH does for each piece that was read.
+        for count in [7, 3, 4] {
+            bench.client.connection.grant(id, bytes: count)
+            try bench.run()
+        }
+        try restart(bench)
+        let again = try bench.channel("attach", extra: Array("main".utf8))
+        let request = try #require(bench.pid1.attachments.last)
+        #expect(request.1.stdout == .offset(10) && request.1.stderr == .offset(4))
+        // Once more, by a client that ends the connection itself and has read nothing of what is new.
+        bench.pid1.say(.output(tag: request.tag, .stdout, offset: 10, Array("0123".utf8)))
+        try bench.run()
+        #expect(bench.taken().data(again) == "0123")
         bench.client.disconnect(SSHError(.byApplication, "test", "", "restarted"))
         try bench.run()
         bench.newClient(user: "daemon")
@@ -171,6 +203,71 @@ import Testing
         _ = bench.taken()
         _ = try bench.channel("attach", extra: Array("main".utf8))
         #expect(bench.pid1.attachments.last?.1.stdout == .offset(10))
+    }
+
+    @Test("what a VCH had not read of a session that ended when it was cut off, the next one gets, once")
+    func endedUnread() throws {
+        let bench = try bench()
+        bench.pid1.sessions.append(SessionSummary(id: "e1", kind: .exec, state: .running))
+        bench.pid1.say(.event(tag: 1, .sessionsChanged))
+        try bench.run()
+        let id = try bench.channel("attach", extra: Array("e1".utf8))
+        let tag = try #require(bench.pid1.attachments.last?.tag)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("abc".utf8)))
+        try bench.run()
+        bench.client.connection.grant(id, bytes: 1)
+        try bench.run()
+        bench.pid1.say(.exited(tag: tag, result("e1")))
+        // The line is cut before the end of the channel comes.
+        try bench.run(connected: false)
+        bench.line = []
+        try restart(bench)
+        let again = try bench.channel("attach", extra: Array("e1".utf8))
+        let request = try #require(bench.pid1.attachments.last)
+        #expect(request.1.stdout == .offset(1))
+        bench.pid1.say(.output(tag: request.tag, .stdout, offset: 1, Array("bc".utf8)))
+        bench.pid1.say(.exited(tag: request.tag, result("e1")))
+        try bench.run()
+        let events = bench.taken()
+        #expect(events.data(again) == "bc" && events.last == .closed(again))
+        _ = try bench.open("attach", Array("e1".utf8))
+        try bench.run()
+        #expect(bench.pid1.messages.contains { if case .wait(_, "e1") = $0 { true } else { false } }, "now it has ended for it, too")
+    }
+
+    @Test("what is no longer kept of what a VCH had not read, the diagnostics tell")
+    func missed() throws {
+        let bench = try bench()
+        _ = try bench.channel("attach", extra: Array("main".utf8))
+        let tag = try #require(bench.pid1.attachments.last?.tag)
+        bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("abc".utf8)))
+        try bench.run()
+        try restart(bench)
+        bench.pid1.sessions[0].stdout = SessionSummary.Kept(first: 100, end: 200)
+        _ = try bench.channel("attach", extra: Array("main".utf8))
+        #expect(bench.lines.contains("main: 100 bytes of stdout are no longer kept"))
+    }
+
+    @Test("as many clients as may be: one more is refused for that, and not as if its process had not been started")
+    func tooMany() throws {
+        let bench = try bench()
+        bench.pid1.attached = {
+            let cause = "64 clients are attached, which is the most"
+            guard case .attach(let tag, _) = $0 else { return nil }
+            return .failed(tag: tag, RequestFailure(.tooMany, operation: "attach to", object: "main", cause: cause))
+        }
+        let channel = try bench.open("attach", Array("main".utf8))
+        try bench.run()
+        #expect(bench.taken() == [.openFailed(channel, reason: 4, text: "64 clients are attached, which is the most")])
+    }
+
+    @Test("as many channels as PID 1 lets clients attach")
+    func manyChannels() throws {
+        let bench = try bench()
+        for _ in 0..<64 { _ = try bench.channel("attach", extra: Array("main".utf8)) }
+        let channel = try bench.open("attach", Array("main".utf8))
+        try bench.run()
+        #expect(bench.taken() == [.openFailed(channel, reason: 4, text: "there are 64 channels already")])
     }
 
     @Test("a VCH that was let go of because it was slow goes on there, too, without words of ours among the output")
@@ -184,17 +281,7 @@ import Testing
         let events = bench.taken()
         #expect(events.data(id) == "0123456789" && events.errors(id).isEmpty && events.last == .closed(id))
         #expect(bench.lines.contains { $0.hasPrefix("main: detached:") })
-        bench.send([0x16, 0x40])
-        bench.now += 200_000_000
-        bench.server.tick(now: bench.now)
-        bench.newClient(user: "daemon")
-        try bench.run(connected: false)
-        bench.send([0x06, (bench.line.last ?? 0) &+ 1])
-        bench.line = []
-        try bench.run(connected: false)
-        bench.line.removeFirst()
-        try bench.run()
-        _ = bench.taken()
+        try restart(bench)
         _ = try bench.channel("attach", extra: Array("main".utf8))
         #expect(bench.pid1.attachments.last?.1.stdout == .offset(10))
     }

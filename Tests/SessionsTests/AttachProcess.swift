@@ -21,6 +21,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         var cutEvery = 0
         /// Of so many bytes on average one is damaged; 0: none.
         var damageEvery = 0
+        /// Bytes a second that it carries to the client; 0: as many as there are.
+        var rate = 0
     }
 
     /// Where clients connect: a unix socket, or, for a cable between two terminals, the other one.
@@ -43,7 +45,10 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
     ///   - primary: what the first session runs; its arguments.
     ///   - betweenTerminals: the cable's other end is a terminal, too.
     ///   - ring: how much output is kept of each stream, in bytes.
-    init(_ primary: [String], weather: Weather = Weather(), betweenTerminals: Bool = false, ring: Int = 65_536) throws {
+    ///   - stall: how long a client may take nothing, in milliseconds.
+    init(
+        _ primary: [String], weather: Weather = Weather(), betweenTerminals: Bool = false, ring: Int = 65_536, stall: Int64 = 2000
+    ) throws {
         directory = NSTemporaryDirectory() + "/tether-attach-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         hostKey = try PrivateKey(ed25519Seed: [UInt8](repeating: 7, count: 32))
@@ -70,6 +75,7 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         let thread = Thread { [self] in
             var limits = SessionLimits()
             limits.ringCapacity = ring
+            limits.stallMilliseconds = stall
             guard let server = try? TestServer(limits: limits), let descriptor = try? server.connect().take(),
                 (try? server.start(primary, stdin: true)) != nil
             else {
@@ -139,6 +145,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         var untilCut = distance(weather.cutEvery)
         var untilHarm = distance(weather.damageEvery)
         var pending: (toGuest: [UInt8], toClient: [UInt8]) = ([], [])
+        // When the line is free for the next bytes, where it has a rate.
+        var free: Int64 = 0
         func pass(_ bytes: inout [UInt8]) {
             untilHarm -= bytes.count
             if untilHarm < 0, let index = bytes.indices.randomElement(using: &random) {
@@ -149,14 +157,17 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
         }
         while !lock.withLock({ isOver }) {
             func interest(reads: Bool, writes: Bool) -> Int16 { Int16((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)) }
+            let isFree = weather.rate == 0 || free <= Clock.monotonic()
             var watched = [
-                pollfd(fd: guest, events: interest(reads: pending.toClient.isEmpty, writes: !pending.toGuest.isEmpty), revents: 0),
+                pollfd(fd: guest, events: interest(reads: pending.toClient.isEmpty && isFree, writes: !pending.toGuest.isEmpty), revents: 0),
                 pollfd(fd: client, events: interest(reads: pending.toGuest.isEmpty, writes: !pending.toClient.isEmpty), revents: 0),
                 pollfd(fd: client < 0 ? listener : -1, events: Int16(POLLIN), revents: 0),
             ]
             // A terminal that nobody has open hangs up at once, and again.
-            if poll(&watched, 3, 20) > 0, watched[0].revents | watched[1].revents == Int16(POLLHUP) { usleep(1000) }
-            if Int32(watched[0].revents) & POLLIN != 0, var bytes = AttachProcess.take(guest), !bytes.isEmpty {
+            if poll(&watched, 3, weather.rate == 0 ? 20 : 2) > 0, watched[0].revents | watched[1].revents == Int16(POLLHUP) { usleep(1000) }
+            let most = weather.rate == 0 ? 4096 : 256
+            if Int32(watched[0].revents) & POLLIN != 0, var bytes = AttachProcess.take(guest, atMost: most), !bytes.isEmpty {
+                if weather.rate > 0 { free = max(free, Clock.monotonic() - 50_000_000) + Int64(bytes.count) * 1_000_000_000 / Int64(weather.rate) }
                 // What nobody gets is lost, as in QEMU.
                 if client >= 0 {
                     pass(&bytes)
@@ -196,8 +207,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
     }
 
     /// - Returns: nil when there is nothing now; nothing at the end.
-    private static func take(_ descriptor: Int32) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: 4096)
+    private static func take(_ descriptor: Int32, atMost most: Int = 4096) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: most)
         let count = read(descriptor, &bytes, bytes.count)
         if count < 0 { return clinux_errno() == EAGAIN || clinux_errno() == EIO ? nil : [] }
         return Array(bytes[..<count])

@@ -110,9 +110,14 @@ final class TestServer: ControlService, SessionOwner {
     }
 
     /// A client's end of a new connection.
-    func connect() throws -> FileDescriptor {
+    /// - Parameter buffer: how much the connection holds, in bytes; 0: as usual, which is some 200 KiB.
+    func connect(buffer: Int32 = 0) throws -> FileDescriptor {
         var ends: [Int32] = [-1, -1]
         try attempt("socketpair") { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) }
+        if buffer > 0 {
+            var size = buffer
+            try attempt("setsockopt") { setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size)) }
+        }
         connections.append(try ControlConnection(FileDescriptor(owning: ends[0]), loop: loop, service: self))
         return FileDescriptor(owning: ends[1])
     }
@@ -218,13 +223,16 @@ final class TestClient {
     var grants = true
     /// Does not read at all.
     var isAsleep = false
+    /// Bytes a second that it reads; 0: as many as there are.
+    var rate = 0
+    private var lastReading = Date()
     var credit: [UInt32: Int] = [:]
     private(set) var isClosed = false
     private let server: TestServer
 
-    init(_ server: TestServer, greets: Bool = true) throws {
+    init(_ server: TestServer, greets: Bool = true, buffer: Int32 = 0) throws {
         self.server = server
-        descriptor = try server.connect()
+        descriptor = try server.connect(buffer: buffer)
         try descriptor.setNonBlocking()
         if greets { send(.hello(version: 1, name: "test")) }
     }
@@ -252,10 +260,13 @@ final class TestClient {
     func receive() throws {
         flush()
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        while !isAsleep {
-            let count = read(descriptor.rawValue, &buffer, min(buffer.count, decoder.room))
+        var allowed = rate == 0 ? Int.max : Int(Date().timeIntervalSince(lastReading) * Double(rate))
+        while !isAsleep, allowed > 0 {
+            let count = read(descriptor.rawValue, &buffer, min(buffer.count, decoder.room, allowed))
             if count == 0 { isClosed = true }
             if count <= 0 { return }
+            allowed -= count
+            lastReading = Date()
             decoder.append(Array(buffer[..<count]))
             while let frame = try decoder.next(ServerMessage.self) {
                 guard case .message(let message) = frame else { continue }

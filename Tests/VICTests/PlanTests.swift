@@ -45,6 +45,12 @@ struct PlanTests {
         #expect(plan.spec.process.user.username == expected)
     }
 
+    @Test("as many clients as there may be, and one that does not read is waited for, as VIC's own guest did")
+    func clients() throws {
+        let sessions = try plan(minimalKeys()).spec.tether.sessions
+        #expect(sessions.maxSessions == 256 && sessions.maxClients == 64 && sessions.slowClient == .block)
+    }
+
     @Test("what is executed, where, and how it is stopped")
     func command() throws {
         var plan = try session([("cmd/Path", "/bin/date"), ("cmd/Args~", "date"), ("cmd/Dir", "srv/data"), ("stopSignal", "rtmin+3")])

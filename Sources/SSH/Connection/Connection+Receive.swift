@@ -110,7 +110,7 @@ extension Connection {
             throw SSHError(.protocolError, "adjust window of", "channel \(recipient)", "it grows beyond 2^32 - 1 bytes")
         }
         channels[index].sendWindow = window
-        if channels[index].canSend, bytes > 0 { events.append(.windowAdjusted(ChannelID(recipient))) }
+        if channels[index].canSend, bytes > 0 { events.append(.windowAdjusted(ChannelID(recipient), bytes: bytes)) }
     }
 
     /// - Returns: whether the data is to be handed on.

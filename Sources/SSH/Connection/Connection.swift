@@ -100,6 +100,12 @@ public struct Connection {
         return min(Int(channels[index].sendWindow), max(0, limits.maximumQueuedData - outgoing.cost))
     }
 
+    /// How many bytes the peer takes on a channel, whatever waits here; 0 where nothing can be sent.
+    public func peerWindow(_ id: ChannelID) -> UInt32 {
+        guard let index = index(of: id), channels[index].canSend, !channels[index].sentEOF else { return 0 }
+        return channels[index].sendWindow
+    }
+
     /// Queues data.
     /// - Returns: how many bytes of it were taken: no more than the peer's window and the queue have room for.
     @discardableResult

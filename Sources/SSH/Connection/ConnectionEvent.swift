@@ -20,8 +20,8 @@ public enum ConnectionEvent: Equatable, Sendable {
     case data(ChannelID, [UInt8])
     /// Type 1 is standard error.
     case extendedData(ChannelID, type: UInt32, [UInt8])
-    /// The peer's window grew: more may be sent.
-    case windowAdjusted(ChannelID)
+    /// The peer's window grew: so many bytes more may be sent.
+    case windowAdjusted(ChannelID, bytes: UInt32)
     case eof(ChannelID)
     /// Both sides have closed the channel, or the peer has and this side's close has been queued: the number is free.
     case closed(ChannelID)
