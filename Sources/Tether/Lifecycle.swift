@@ -143,6 +143,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     private func launchContainer() {
+        if isOutdated { return begin() }
         stage = .launching
         runtime.status.enter(.launching)
         saveRecoveryState(.launching, nil, 0)
@@ -223,7 +224,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The configuration was read anew.
     func configurationChanged() {
         restart.policy = spec.tether.restart
-        renewHeld()
+        if holding.isActive { renewHeld() }
         if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
     }
 

@@ -43,12 +43,10 @@ final class ResolverFile {
     }
 
     /// The mount of the file over the image's; nil where the configuration has something there, or the image no place for it.
-    func mount(in spec: ContainerSpec) -> ContainerMount? {
+    func mount(in spec: ContainerSpec, over image: ImageResolver?) -> ContainerMount? {
         if file == nil { return nil }
         if spec.mounts.contains(where: { ResolverFile.parts($0.destination) == ["etc", "resolv.conf"] }) { return nil }
-        let file = Shutdown.rootfs + ResolverFile.destination
-        // A disk that cannot be written to has to have the file, or a link in its place.
-        if !Files.exists(file), Files.linkTarget(file) == nil, access(Shutdown.rootfs + "/etc", W_OK) != 0 {
+        if image?.hasPlace == false {
             diagnostics.warning("the image has no \(ResolverFile.destination), and cannot be given one: it is read-only")
             return nil
         }
