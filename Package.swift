@@ -180,7 +180,9 @@ let testTargets: [Target] = [
         name: "NetworkTests", dependencies: ["Network", "CLinux", "ContainerSpec", "Linux", "TetherLease"], swiftSettings: common),
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TetherRelay"], swiftSettings: common),
-    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux"],
+    .testTarget(
+        name: "TetherTests",
+        dependencies: ["Tether", "ContainerSpec", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux", "VIC"],
         swiftSettings: common),
     .testTarget(
         name: "BootTests",

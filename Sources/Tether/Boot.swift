@@ -19,6 +19,8 @@ final class Boot {
     private let started: Int64
     private let diagnostics: Diagnostics
     private let status: StatusReporter
+    /// nil until the backdoor has answered.
+    private var host: Host?
     private var log: SessionLogWriter?
     private var spec: ContainerSpec?
     private var runtime: Runtime?
@@ -78,8 +80,9 @@ final class Boot {
 
     /// boot: the way to the host and the session log; without either there is nobody to work for.
     private func connect() throws(Failure) {
-        status.host = HostStore.open(diagnostics)
-        let interrupted = InterruptedRun.phase(status.host?.value(StatusReporter.key))
+        host = Host.open(diagnostics)
+        status.host = host
+        let interrupted = InterruptedRun.phase(host?.value(StatusReporter.key))
         if let interrupted {
             diagnostics.warning("the VM was started again while it was in phase \(interrupted.rawValue); the container starts anew")
         }
@@ -115,7 +118,7 @@ final class Boot {
     }
 
     private func decodedConfiguration() throws(Failure) -> ContainerSpec {
-        guard let host = status.host else {
+        guard let host else {
             throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
         }
         // Whose the configuration is does not change while the VM runs.
@@ -140,7 +143,7 @@ final class Boot {
 
     private func readVIC(_ vic: VICDialect) throws(Failure) -> ContainerSpec {
         // VIC's keys no guest can write, and so nobody but the host: what any process in the VM could have set does not count beside them.
-        if status.host?.value(Boot.configurationKey) != nil {
+        if host?.value(Boot.configurationKey) != nil {
             diagnostics.warning("\(Boot.configurationKey) is not looked at: VIC's keys are there")
         }
         // Whatever else may go wrong: a reader of this log takes what is no output for some.

@@ -10,7 +10,7 @@ final class VICDialect {
     /// Where the files of /etc are that the container gets in the place of the image's.
     static let files = "/run/tether/etc"
 
-    private let host: HostStore
+    private let host: Host
     private let diagnostics: Diagnostics
     private let status: StatusReporter
     /// What the keys said last.
@@ -22,7 +22,7 @@ final class VICDialect {
     /// What is known of the sessions beside the container's own.
     var known: (String) -> VICKnowledge = { _ in .none }
 
-    private init(_ host: HostStore, _ diagnostics: Diagnostics, _ status: StatusReporter) {
+    private init(_ host: Host, _ diagnostics: Diagnostics, _ status: StatusReporter) {
         self.host = host
         self.diagnostics = diagnostics
         self.status = status
@@ -30,7 +30,7 @@ final class VICDialect {
 
     /// Looks for VIC's keys.
     /// - Returns: nil where there are none.
-    static func find(_ host: HostStore, _ diagnostics: Diagnostics, _ status: StatusReporter) throws(Failure) -> VICDialect? {
+    static func find(_ host: Host, _ diagnostics: Diagnostics, _ status: StatusReporter) throws(Failure) -> VICDialect? {
         let id: [UInt8]?
         do throws(GuestInfoError) { id = try host.exact(VICKey.containerID.name) } catch {
             throw Failure(error.operation, error.object, error.cause.description)
