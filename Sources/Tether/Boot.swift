@@ -67,6 +67,7 @@ final class Boot {
         do throws(SyscallError) { try Files.write("-1000", to: "/proc/self/oom_score_adj") } catch {
             diagnostics.warning(error.description)
         }
+        liftWatchLimit()
         detachStandardDescriptors()
         let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
         if kernel.debug { diagnostics.level = .debug }
@@ -254,6 +255,15 @@ final class Boot {
 
     private func mapped<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(Failure) -> Result {
         do throws(SyscallError) { return try body() } catch { throw Failure(error) }
+    }
+
+    /// The kernel counts what all processes of a user watch with epoll(7), and the container's root is the user that PID 1 is: it could
+    /// use up what there is, and PID 1 could watch nothing any more. Each watch takes memory of the group of who makes it, and that
+    /// has a limit.
+    private func liftWatchLimit() {
+        do throws(SyscallError) { try Files.write("\(Int64.max)", to: "/proc/sys/fs/epoll/max_user_watches") } catch {
+            diagnostics.warning(error.description)
+        }
     }
 
     /// What the kernel gave as descriptors 0 to 2 is the console, and a write to a console can block.
