@@ -22,11 +22,13 @@ final class AttachHelper {
         let seed = Seed()
         helper = Helper("attach server", "/sbin/tether-attach", settings.device, runtime.loop, runtime.diagnostics) {
             () throws(SyscallError) in
-            AttachServerSettings(
+            // Also where the server needs none: once it is there, nothing that asks the kernel for randomness waits.
+            let bytes = try seed.bytes()
+            return AttachServerSettings(
                 allowsNone: settings.authentication == .none, allowsVIC: settings.allowsVIC, compresses: settings.compresses,
                 authorizedKeys: settings.authorizedKeys, hostKeys: settings.hostKeys,
                 // VIC's key is RSA of 512 bits, which only its own VCH takes: there are better ones beside it.
-                seed: settings.hostKeys.isEmpty || settings.allowsVIC ? try seed.bytes() : []
+                seed: settings.hostKeys.isEmpty || settings.allowsVIC ? bytes : []
             ).encoded
         }
     }
