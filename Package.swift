@@ -200,7 +200,7 @@ let fuzzTargets: [Target] = [
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH", "Base64Coding"]),
     ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH", "NettleOnce"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzAttachClient", ["AttachClient", "SSH"]),
-    ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec"]),
+    ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec", "Linux"]),
     ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
 ].map { name, dependencies in
     .executableTarget(
