@@ -1,4 +1,3 @@
-import CLinux
 import ContainerSpec
 import Linux
 
@@ -31,14 +30,9 @@ final class ResolverFile {
         }
     }
 
-    /// Of its own, so that a container that fills the file takes nothing from PID 1.
     private func prepare() throws(SyscallError) {
         if hasDirectory { return }
-        try Files.makeDirectories("/run/tether", mode: 0o700)
-        try Files.makeDirectories(ResolverFile.directory)
-        try attempt("mount tmpfs", ResolverFile.directory) {
-            CLinux.mount("tmpfs", ResolverFile.directory, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=256k")
-        }
+        try ContainerFiles.make(ResolverFile.directory, size: "256k")
         hasDirectory = true
     }
 

@@ -1,4 +1,3 @@
-import CLinux
 import ContainerSpec
 import GuestInfo
 import Linux
@@ -102,12 +101,7 @@ final class VICDialect {
             do throws(SyscallError) { try Files.write(value, to: "/proc/sys/" + name) } catch { diagnostics.warning(error.description) }
         }
         do throws(SyscallError) {
-            try Files.makeDirectories("/run/tether", mode: 0o700)
-            try Files.makeDirectories(VICDialect.files)
-            // Of its own, so that a container that fills these files takes nothing from PID 1.
-            try attempt("mount tmpfs", VICDialect.files) {
-                mount("tmpfs", VICDialect.files, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=1m")
-            }
+            try ContainerFiles.make(VICDialect.files, size: "1m")
             for file in plan.files.all {
                 try Files.replace("\(VICDialect.files)/\(file.name)", with: Array(file.content.utf8), mode: 0o644)
             }
