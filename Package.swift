@@ -190,7 +190,11 @@ let testTargets: [Target] = [
     .testTarget(
         name: "ControlTests", dependencies: ["Control", "ControlClient", "SessionLog", "Linux", "CLinux", "TestSupport", "TetherRelay"],
         swiftSettings: common),
-    .testTarget(name: "TetherTests", dependencies: ["Tether", "ContainerSpec", "SessionLog", "SessionReplay", "Linux", "CLinux", "TestSupport"],
+    .testTarget(
+        name: "TetherTests",
+        dependencies: [
+            "Tether", "ContainerSpec", "GuestInfo", "GuestInfoHost", "SessionLog", "SessionReplay", "Linux", "CLinux", "TestSupport", "VIC",
+        ],
         swiftSettings: common),
     .testTarget(
         name: "BootTests",
@@ -208,7 +212,7 @@ let fuzzTargets: [Target] = [
     ("FuzzSessionLog", ["SessionLog", "SessionReplay"]), ("FuzzControl", ["Control"]), ("FuzzSSH", ["SSH", "Base64Coding"]),
     ("FuzzSSHConnection", ["SSH"]), ("FuzzSSHHandshake", ["SSH", "NettleOnce"]), ("FuzzLine", ["LineHandshake"]), ("FuzzVSPC", ["VSPC"]),
     ("FuzzAttachClient", ["AttachClient", "SSH"]),
-    ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec"]),
+    ("FuzzVIC", ["VIC", "ContainerSpec"]), ("FuzzLease", ["Network", "ContainerSpec", "Linux"]),
     ("FuzzAttach", ["Attach", "Control", "LineHandshake", "NettleOnce", "SSH", "SessionLog"]),
 ].map { name, dependencies in
     .executableTarget(

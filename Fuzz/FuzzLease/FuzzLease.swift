@@ -1,6 +1,7 @@
 // Feeds the decoders of a DHCP client's messages and of the kernel's whatever libFuzzer makes up, and holds them to what they promise. A
 // promise broken is a trap, which libFuzzer reports with the input that caused it.
 import ContainerSpec
+import Linux
 import Network
 
 @_cdecl("LLVMFuzzerTestOneInput")

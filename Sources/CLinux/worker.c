@@ -190,5 +190,3 @@ int clinux_reap_pidfd(int pidfd, int *code, int *status) {
     *status = info.si_status;
     return 1;
 }
-
-int clinux_pidfd_kill(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }

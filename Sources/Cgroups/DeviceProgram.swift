@@ -35,16 +35,12 @@ public struct DeviceProgram: Equatable, Sendable {
         return rule
     }
 
-    /// The most rules of a configuration. Each becomes at most seven instructions; what bounds them is the time that the kernel takes to
-    /// check the program, which grows with their square and is spent inside bpf(2).
-    public static let ruleLimit = 128
-
     /// - Parameter rules: `linux.resources.devices`. The standard rules come behind them, as runc has it: `runc spec` and Docker
     ///   begin with one that denies all.
-    /// - Throws: ``CgroupError`` for more than ``ruleLimit`` rules.
+    /// - Throws: ``CgroupError`` for more than `ContainerResources.deviceRuleLimit` rules.
     public init(_ rules: [DeviceRule]) throws(CgroupError) {
-        guard rules.count <= DeviceProgram.ruleLimit else {
-            throw CgroupError("convert", "linux.resources.devices", "more than \(DeviceProgram.ruleLimit) rules")
+        guard rules.count <= ContainerResources.deviceRuleLimit else {
+            throw CgroupError("convert", "linux.resources.devices", "more than \(ContainerResources.deviceRuleLimit) rules")
         }
         instructions = DeviceProgram.compile(rules + DeviceProgram.standardRules)
     }

@@ -136,7 +136,7 @@ public final class HookRun {
             plan = process
             target.fill(&spawn)
         }
-        let state = try mapped { () throws(SyscallError) in try HookRun.file(of: item.state) }
+        let state = try mapped { () throws(SyscallError) in try FileDescriptor.inMemory(item.state, name: "state of the container") }
         let (read, write) = try mapped { () throws(SyscallError) in try Pipe().take() }
         let output = FileDescriptor(owning: read)
         let written = FileDescriptor(owning: write)
@@ -238,16 +238,7 @@ public final class HookRun {
         running.child.kill()
     }
 
-    // MARK: Input and output
-
-    /// A file that holds `content` and is read from its start: a pipe would have to be filled while the hook reads.
-    private static func file(of content: [UInt8]) throws(SyscallError) -> FileDescriptor {
-        let file = FileDescriptor(owning: try attempt("memfd_create") { memfd_create("state", UInt32(MFD_CLOEXEC)) })
-        let written = try attempt("write", "memfd") { content.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
-        if written != content.count { throw SyscallError("write", "memfd", .noBufferSpace) }
-        try attempt("lseek", "memfd") { lseek(file.rawValue, 0, SEEK_SET) }
-        return file
-    }
+    // MARK: Output
 
     /// One line without control characters: it goes into records and messages.
     private static func printable(_ bytes: [UInt8]) -> String {

@@ -57,11 +57,8 @@ final class LaunchMachine {
     private var isExecuting = false
     /// Stops at ``Stage/created``.
     private var isHeld: Bool
-    private var killed: [Child] = []
-    private var killedWorker: UserResolution?
-    /// What the caller watches: the one descriptor in it is another from step to step.
-    private let ready: Epoll
-    private var watched: Int32 = -1
+    private var remains = LaunchRemains()
+    private var ready: StepDescriptor
 
     /// - Parameters:
     ///   - root: nil for a process in the namespaces of `target`.
@@ -78,7 +75,7 @@ final class LaunchMachine {
         self.isHeld = isHeld
         do throws(SyscallError) {
             streams = try StreamEnds(placement.streams, isFirst: root != nil)
-            ready = try Epoll()
+            ready = try StepDescriptor()
         } catch { throw LaunchError(error) }
         // What can be refused is refused before anything is made.
         _ = try ProcessPlan(
@@ -106,20 +103,8 @@ final class LaunchMachine {
         case .hooks(let run, _, _): run.descriptor
         // Not its socket, which tether-init has closed.
         case .created: target?.child.pidfd ?? -1
-        case .ending: killed.first?.pidfd ?? killedWorker?.descriptor ?? -1
+        case .ending: remains.descriptor
         }
-    }
-
-    /// Before anything may be closed: a descriptor that another process has a copy of stays in the set otherwise.
-    private func unwatch() {
-        if watched >= 0 { try? ready.remove(watched) }
-        watched = -1
-    }
-
-    private func watch() {
-        watched = awaited
-        // A descriptor that cannot be watched costs the time until the deadline, no more.
-        if watched >= 0 { try? ready.add(watched, .readable, token: 0) }
     }
 
     /// When ``step()`` has something to do even if ``descriptor`` is not readable.
@@ -133,8 +118,8 @@ final class LaunchMachine {
     }
 
     func step() -> Progress {
-        unwatch()
-        defer { watch() }
+        ready.unwatch()
+        defer { ready.watch(awaited) }
         while true {
             switch stage {
             case .begin: begin()
@@ -163,7 +148,7 @@ final class LaunchMachine {
                 guard let target, target.child.isGone() else { return .waiting }
                 fail(LaunchError("start", name, "it ended before the process was started"))
             case .ending(let error):
-                if !isAllGone() { return .waiting }
+                if !remains.areGone() && !deadline.hasPassed { return .waiting }
                 stage = .over(error)
             case .started: return .waiting
             case .over(let error): return .failed(error)
@@ -357,8 +342,8 @@ final class LaunchMachine {
         isHeld = false
         if let size { streams.setSize(size) }
         guard case .created = stage else { return }
-        unwatch()
-        defer { watch() }
+        ready.unwatch()
+        defer { ready.watch(awaited) }
         // The wait was the client's.
         deadline = Deadline.after(milliseconds: LaunchMachine.patience)
         resolveUser()
@@ -373,8 +358,8 @@ final class LaunchMachine {
     // MARK: The end
 
     func cancel(_ cause: String) {
-        unwatch()
-        defer { watch() }
+        ready.unwatch()
+        defer { ready.watch(awaited) }
         switch stage {
         case .ending, .over, .started: return
         default: fail(LaunchError("start", process.args.first ?? "", cause))
@@ -387,25 +372,12 @@ final class LaunchMachine {
         joinable = nil
         if case .hooks(let run, _, _) = stage {
             run.abandon()
-            killed += run.killed
+            for child in run.killed { remains.add(child) }
         }
-        if case .resolving(let resolution) = stage {
-            resolution.abandon()
-            killedWorker = resolution
-        }
-        for child in [child, holder] {
-            guard let child, !killed.contains(where: { $0 === child }) else { continue }
-            child.kill()
-            killed.append(child)
-        }
+        if case .resolving(let resolution) = stage { remains.add(resolution) }
+        for child in [child, holder] { if let child { remains.add(child) } }
         streams.closeChildEnds()
         deadline = Deadline.after(milliseconds: LaunchMachine.endPatience)
         stage = .ending(error)
-    }
-
-    private func isAllGone() -> Bool {
-        killed.removeAll { $0.isGone() }
-        if let worker = killedWorker, case .waiting = worker.step() {} else { killedWorker = nil }
-        return killed.isEmpty && killedWorker == nil || deadline.hasPassed
     }
 }

@@ -27,7 +27,7 @@ public final class SessionProcess {
     public var pidfd: Int32 { child.pidfd }
     /// The write end of its standard input; -1 if that is /dev/null or a terminal, or was closed.
     public var stdin: Int32 { stdinEnd?.rawValue ?? -1 }
-    /// The read ends of its output; -1 with a terminal, or when they were closed.
+    /// The read ends of its output; -1 with a terminal.
     public var stdout: Int32 { stdoutEnd?.rawValue ?? -1 }
     public var stderr: Int32 { stderrEnd?.rawValue ?? -1 }
     /// The master of its terminal; -1 if it has none. When the last process has closed the terminal a read fails with EIO.
@@ -35,9 +35,6 @@ public final class SessionProcess {
 
     /// The process reads end-of-file when it has read what was written.
     public func closeStdin() { stdinEnd = nil }
-    /// What it still writes ends it by SIGPIPE.
-    public func closeStdout() { stdoutEnd = nil }
-    public func closeStderr() { stderrEnd = nil }
     /// The processes on the terminal get SIGHUP.
     public func closeTerminal() { master = nil }
 

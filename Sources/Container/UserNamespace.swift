@@ -15,16 +15,9 @@ final class UserNamespace {
         do throws(SyscallError) {
             pid = try attempt("make user namespace", "for \(object)") { cspawn_user_namespace(&pidfd) }
         } catch { throw LaunchError(error) }
-        // The namespace lives on with the descriptor; of the child, whoever reaps it first finds it.
+        // The namespace lives on with its descriptor. The child's end is not waited for: who reaps all children reaps it, too.
         let child = ProcessDescriptor(owning: pidfd, pid: pid)
-        defer {
-            try? child.send(SIGKILL)
-            var watched = pollfd(fd: child.rawValue, events: Int16(POLLIN), revents: 0)
-            _ = poll(&watched, 1, 200)
-            var code: Int32 = 0
-            var status: Int32 = 0
-            _ = clinux_reap_pidfd(child.rawValue, &code, &status)
-        }
+        defer { try? child.send(SIGKILL) }
         try UserNamespace.write(uids, gids, pid: pid, for: object)
         do throws(SyscallError) { namespace = try FileDescriptor.open("/proc/\(pid)/ns/user", O_RDONLY) } catch {
             throw LaunchError(error)

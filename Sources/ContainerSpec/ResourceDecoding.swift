@@ -1,10 +1,14 @@
 extension ContainerResources {
-    /// The bound on a list of `linux.resources`.
+    /// The most rules for devices. Each becomes at most seven instructions of a program; what bounds them is the time that the kernel takes
+    /// to check it, which grows with their square and is spent inside bpf(2).
+    public static let deviceRuleLimit = 128
+
+    /// The bound on any other list of `linux.resources`.
     fileprivate static let limit = 256
 
     init(_ reader: ObjectReader) {
         self.init()
-        devices = (reader.objects("devices", limit: ContainerResources.limit) ?? []).map { DeviceRule($0) }
+        devices = (reader.objects("devices", limit: ContainerResources.deviceRuleLimit) ?? []).map { DeviceRule($0) }
         if let object = reader.object("memory") { memory = MemoryResources(object) }
         if let object = reader.object("cpu") { cpu = CPUResources(object) }
         if let object = reader.object("pids") {

@@ -28,7 +28,7 @@ public enum ChannelUse: Sendable {
 
 /// How often, and after what pauses, a failed exchange is tried again.
 public struct RetryPolicy {
-    /// Milliseconds before each further try; their number is the number of further tries.
+    /// Milliseconds before each further try; their number is the number of further tries. Before one of 0 nobody sleeps.
     public var pauses: [Int64] = [10, 50, 200]
     /// Waits for so many milliseconds.
     public var sleep: (Int64) -> Void = { milliseconds in
@@ -45,7 +45,7 @@ public struct RetryPolicy {
 /// move the host may no longer know the old one. So a request must do no harm when it is done twice; reading and setting
 /// variables does none.
 public final class RPCI<Port: BackdoorPort> {
-    public let retry: RetryPolicy
+    public var retry: RetryPolicy
     public var use: ChannelUse
     private let channel: MessageChannel<Port>
 
@@ -74,7 +74,7 @@ public final class RPCI<Port: BackdoorPort> {
                 // The channel's state is unknown now, and one that is left open is lost to the whole VM.
                 channel.close()
                 guard case .channel(let failure) = error, failure.isTransient, let pause = pauses.next() else { throw error }
-                retry.sleep(pause)
+                if pause > 0 { retry.sleep(pause) }
             }
         }
     }

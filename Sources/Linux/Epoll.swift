@@ -27,7 +27,7 @@ public struct Epoll: ~Copyable {
     public var rawValue: Int32 { descriptor.rawValue }
 
     public init() throws(SyscallError) {
-        descriptor = FileDescriptor(owning: try attempt("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
+        descriptor = FileDescriptor(owning: try attempt("epoll_create1", "descriptors to wait for") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
     }
 
     /// Starts to watch `number`; `token` comes back with its events.
@@ -49,7 +49,7 @@ public struct Epoll: ~Copyable {
         var event = epoll_event()
         event.events = interest.rawValue
         event.data.u64 = token
-        try attempt("epoll_ctl") { epoll_ctl(descriptor.rawValue, operation, number, &event) }
+        try attempt("epoll_ctl", "descriptor \(number)") { epoll_ctl(descriptor.rawValue, operation, number, &event) }
     }
 
     /// Waits until something is ready or `milliseconds` have passed (-1: for ever).
@@ -58,7 +58,7 @@ public struct Epoll: ~Copyable {
         var raw = [epoll_event](repeating: epoll_event(), count: 16)
         let count: Int32
         do throws(SyscallError) {
-            count = try attemptOnce("epoll_wait") { epoll_wait(descriptor.rawValue, &raw, Int32(raw.count), milliseconds) }
+            count = try attemptOnce("epoll_wait", "descriptors to wait for") { epoll_wait(descriptor.rawValue, &raw, Int32(raw.count), milliseconds) }
         } catch {
             if error.errno == .interrupted { return [] }
             throw error

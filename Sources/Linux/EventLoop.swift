@@ -42,7 +42,7 @@ public final class EventLoop {
         do throws(SyscallError) {
             try epoll.add(descriptor, interest, token: UInt64(generation) << 32 | UInt64(slot))
         } catch {
-            failure = failure ?? error
+            failure = failure ?? EventLoop.named(error, count, role)
             return nil
         }
         let entry = Entry(generation: generation, handler: handler, role: role)
@@ -61,8 +61,13 @@ public final class EventLoop {
         do throws(SyscallError) {
             try epoll.modify(watch.descriptor, interest, token: UInt64(watch.generation) << 32 | UInt64(watch.slot))
         } catch {
-            failure = failure ?? error
+            failure = failure ?? EventLoop.named(error, count, entries[watch.slot].role)
         }
+    }
+
+    /// Descriptors have no names: what they are to their handler, and how many there are, says most of what went wrong.
+    private static func named(_ error: SyscallError, _ count: Int, _ role: Int32) -> SyscallError {
+        SyscallError(error.operation, "\(error.object), role \(role) of its handler, beside \(count) others", error.errno)
     }
 
     /// Stops to watch, also for events that have been reported and not handled yet. Call it before the descriptor closes:

@@ -70,8 +70,25 @@ public import CLinux
 
     /// Makes reads and writes return at once (O_NONBLOCK).
     public func setNonBlocking() throws(SyscallError) {
-        let flags = try attempt("fcntl F_GETFL") { clinux_fcntl_int(rawValue, F_GETFL, 0) }
-        try attempt("fcntl F_SETFL") { clinux_fcntl_int(rawValue, F_SETFL, flags | O_NONBLOCK) }
+        let flags = try attempt("fcntl F_GETFL", "descriptor \(rawValue)") { clinux_fcntl_int(rawValue, F_GETFL, 0) }
+        try attempt("fcntl F_SETFL", "descriptor \(rawValue)") { clinux_fcntl_int(rawValue, F_SETFL, flags | O_NONBLOCK) }
+    }
+}
+
+extension FileDescriptor {
+    /// A file in memory that holds `content`, to be read from its start (memfd_create(2)): a pipe would have to be filled while it is read.
+    /// - Parameters:
+    ///   - name: what it is, for errors and for those that look at the descriptor.
+    ///   - isSealed: nobody can change it any more.
+    public static func inMemory(_ content: [UInt8], name: String, isSealed: Bool = false) throws(SyscallError) -> FileDescriptor {
+        let flags = isSealed ? clinux_memfd_sealable : UInt32(MFD_CLOEXEC)
+        let file = FileDescriptor(owning: try attempt("memfd_create", name) { memfd_create(name, flags) })
+        // The kernel takes all of a write to memory, or fails.
+        let written = try attempt("write", name) { content.withUnsafeBytes { CLinux.write(file.rawValue, $0.baseAddress, $0.count) } }
+        guard written == content.count else { throw SyscallError("write", name, Errno(rawValue: ENOSPC)) }
+        if isSealed { try attempt("seal", name) { clinux_fcntl_int(file.rawValue, clinux_add_seals, clinux_all_seals) } }
+        try attempt("lseek", name) { lseek(file.rawValue, 0, SEEK_SET) }
+        return file
     }
 }
 
@@ -83,7 +100,7 @@ public struct Pipe: ~Copyable {
     /// Makes a close-on-exec pipe.
     public init() throws(SyscallError) {
         var ends: (Int32, Int32) = (-1, -1)
-        try attempt("pipe2") {
+        try attempt("pipe2", "a pipe") {
             withUnsafeMutableBytes(of: &ends) { pipe2($0.baseAddress?.assumingMemoryBound(to: Int32.self), O_CLOEXEC) }
         }
         read = FileDescriptor(owning: ends.0)

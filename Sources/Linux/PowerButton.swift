@@ -15,7 +15,7 @@ public struct PowerButton: ~Copyable {
             owning: try attempt("socket", "generic netlink") {
                 CLinux.socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | O_CLOEXEC | O_NONBLOCK, GenericNetlink.netlinkProtocol)
             })
-        let request = GenericNetlink.familyRequest("acpi_event")
+        let request = GenericNetlink.familyRequest("acpi_event").bytes
         try attempt("send", "generic netlink") { request.withUnsafeBytes { send(opened.rawValue, $0.baseAddress, $0.count, 0) } }
         // The controller answers within the send itself; a second is for a kernel that does it otherwise.
         var poller = pollfd(fd: opened.rawValue, events: Int16(POLLIN), revents: 0)
@@ -30,7 +30,7 @@ public struct PowerButton: ~Copyable {
             throw SyscallError("find", "generic netlink family acpi_event", .noSuchFile)
         }
         try attempt("setsockopt NETLINK_ADD_MEMBERSHIP", "acpi_event") {
-            setsockopt(opened.rawValue, GenericNetlink.socketLevel, 1, &group, socklen_t(MemoryLayout<UInt32>.size))
+            setsockopt(opened.rawValue, GenericNetlink.socketLevel, GenericNetlink.addMembership, &group, socklen_t(MemoryLayout<UInt32>.size))
         }
         socket = opened
     }
@@ -47,90 +47,53 @@ public struct PowerButton: ~Copyable {
     }
 }
 
-/// The few messages of generic netlink that ``PowerButton`` needs, as pure bytes (linux/genetlink.h, netlink(7)).
-public enum GenericNetlink {
+/// The few messages of generic netlink that ``PowerButton`` needs (linux/genetlink.h).
+enum GenericNetlink {
     static let netlinkProtocol: Int32 = 16
     static let socketLevel: Int32 = 270
+    /// NETLINK_ADD_MEMBERSHIP.
+    static let addMembership: Int32 = 1
+    /// The family of the controller, which knows the others.
     private static let controllerFamily: UInt16 = 0x10
     private static let getFamily: UInt8 = 3
+    private static let request: UInt16 = 1
     private static let attributeFamilyName: UInt16 = 2
     private static let attributeMulticastGroups: UInt16 = 7
     private static let attributeGroupID: UInt16 = 2
-    /// struct nlmsghdr (16 bytes) and struct genlmsghdr (4).
-    private static let headersSize = 20
+    /// struct genlmsghdr: command, version, and two bytes that mean nothing.
+    private static let headerSize = 4
 
     /// CTRL_CMD_GETFAMILY for `name`.
-    public static func familyRequest(_ name: String) -> [UInt8] {
-        var attribute: [UInt8] = []
-        let text = Array(name.utf8) + [0]
-        append16(&attribute, UInt16(clamping: 4 + text.count))
-        append16(&attribute, attributeFamilyName)
-        attribute += text
-        while attribute.count % 4 != 0 { attribute.append(0) }
-        var message: [UInt8] = []
-        append32(&message, UInt32(clamping: headersSize + attribute.count))
-        append16(&message, controllerFamily)
-        append16(&message, 1)  // NLM_F_REQUEST
-        append32(&message, 1)
-        append32(&message, 0)
-        message += [getFamily, 1, 0, 0]
-        return message + attribute
+    static func familyRequest(_ name: String) -> NetlinkMessage {
+        var payload: [UInt8] = [getFamily, 1, 0, 0]
+        NetlinkAttributes.append(attributeFamilyName, name, to: &payload)
+        return NetlinkMessage(type: controllerFamily, flags: request, sequence: 1, payload: payload)
     }
 
     /// The number of the first multicast group in the controller's answer; nil if it has none or is an error.
-    public static func firstMulticastGroup(in message: [UInt8]) -> UInt32? {
-        guard message.count >= headersSize, read16(message, 4) == controllerFamily else { return nil }
+    static func firstMulticastGroup(in datagram: [UInt8]) -> UInt32? {
         var found: UInt32?
-        forEachAttribute(message[headersSize...]) { type, groups in
-            guard type == attributeMulticastGroups else { return }
-            forEachAttribute(groups) { _, group in
-                forEachAttribute(group) { type, value in
-                    if type == attributeGroupID, value.count >= 4, found == nil { found = read32(Array(value), 0) }
+        for message in NetlinkMessage.decode(datagram) where message.type == controllerFamily {
+            NetlinkAttributes.forEach(message.payload.dropFirst(headerSize)) { type, groups in
+                guard type == attributeMulticastGroups else { return }
+                NetlinkAttributes.forEach(groups) { _, group in
+                    NetlinkAttributes.forEach(group) { type, value in
+                        if type == attributeGroupID { found = found ?? LittleEndian.uint32(value, 0) }
+                    }
                 }
             }
         }
         return found
     }
 
-    /// Whether an event message comes from a power button: its device class begins with "button/power".
-    public static func isPowerButton(_ message: [UInt8]) -> Bool {
-        guard message.count >= headersSize else { return false }
+    /// Whether an event comes from a power button: its device class begins with "button/power".
+    static func isPowerButton(_ datagram: [UInt8]) -> Bool {
         var result = false
-        forEachAttribute(message[headersSize...]) { _, value in
-            if value.starts(with: "button/power".utf8) { result = true }
+        for message in NetlinkMessage.decode(datagram) {
+            NetlinkAttributes.forEach(message.payload.dropFirst(headerSize)) { _, value in
+                if value.starts(with: "button/power".utf8) { result = true }
+            }
         }
         return result
-    }
-
-    /// Walks attributes: u16 length (with the 4-byte header), u16 type, payload, padding to 4. Stops at the first bad one.
-    private static func forEachAttribute(_ bytes: ArraySlice<UInt8>, _ body: (UInt16, ArraySlice<UInt8>) -> Void) {
-        var rest = bytes
-        while rest.count >= 4 {
-            let header = Array(rest.prefix(4))
-            let length = Int(read16(header, 0))
-            guard length >= 4, length <= rest.count else { return }
-            // The two highest bits of the type are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
-            body(read16(header, 2) & 0x3FFF, rest.dropFirst(4).prefix(length - 4))
-            rest = rest.dropFirst((length + 3) & ~3)
-        }
-    }
-
-    private static func append16(_ bytes: inout [UInt8], _ value: UInt16) {
-        bytes.append(UInt8(truncatingIfNeeded: value))
-        bytes.append(UInt8(truncatingIfNeeded: value >> 8))
-    }
-
-    private static func append32(_ bytes: inout [UInt8], _ value: UInt32) {
-        append16(&bytes, UInt16(truncatingIfNeeded: value))
-        append16(&bytes, UInt16(truncatingIfNeeded: value >> 16))
-    }
-
-    private static func read16(_ bytes: [UInt8], _ at: Int) -> UInt16 {
-        guard at >= 0, at + 2 <= bytes.count else { return 0 }
-        return UInt16(bytes[at]) | UInt16(bytes[at + 1]) << 8
-    }
-
-    private static func read32(_ bytes: [UInt8], _ at: Int) -> UInt32 {
-        UInt32(read16(bytes, at)) | UInt32(read16(bytes, at + 2)) << 16
     }
 }

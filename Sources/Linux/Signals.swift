@@ -19,9 +19,9 @@ public struct SignalDescriptor: ~Copyable {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in signals { sigaddset(&set, signal) }
-        try attempt("sigprocmask") { sigprocmask(SIG_BLOCK, &set, nil) }
+        try attempt("sigprocmask", "signals to be read") { sigprocmask(SIG_BLOCK, &set, nil) }
         descriptor = FileDescriptor(
-            owning: try attempt("signalfd") { signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK)) })
+            owning: try attempt("signalfd", "signals to be read") { signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK)) })
     }
 
     /// The next signal, or nil when none waits.

@@ -172,7 +172,7 @@ public struct Worker: ~Copyable {
     ///
     /// - Returns: whether it is gone. A process in an uninterruptible wait of the kernel stays, as a child of PID 1.
     public mutating func kill() -> Bool {
-        _ = clinux_pidfd_kill(pidfd.rawValue, SIGKILL)
+        _ = clinux_pidfd_send_signal(pidfd.rawValue, SIGKILL)
         let deadline = Deadline.after(milliseconds: Worker.reapMilliseconds)
         while true {
             if case .running = reap() {} else { return true }
@@ -183,7 +183,7 @@ public struct Worker: ~Copyable {
     }
 
     /// Kills the worker without waiting for its end, which ``step()`` tells.
-    public borrowing func abandon() { _ = clinux_pidfd_kill(pidfd.rawValue, SIGKILL) }
+    public borrowing func abandon() { _ = clinux_pidfd_send_signal(pidfd.rawValue, SIGKILL) }
 
     private mutating func drain() {
         var chunk = [UInt8](repeating: 0, count: 4096)
@@ -198,7 +198,7 @@ public struct Worker: ~Copyable {
                 ended = true
             } else if received.count + count > limit + 4 {
                 // It says more than was agreed: whatever it does, it is not what it was started for.
-                _ = clinux_pidfd_kill(pidfd.rawValue, SIGKILL)
+                _ = clinux_pidfd_send_signal(pidfd.rawValue, SIGKILL)
                 ended = true
             } else {
                 received.append(contentsOf: chunk[..<count])

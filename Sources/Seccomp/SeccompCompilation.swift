@@ -50,7 +50,7 @@ public struct SeccompCompilation: ~Copyable {
     public mutating func step() throws(SeccompError) -> SeccompProgram? {
         if let result = worker.step() { return try SeccompCompilation.program(result, flags) }
         if !deadline.hasPassed { return nil }
-        _ = worker.kill()
+        worker.abandon()
         throw SeccompCompilation.failure(SeccompCompilation.late)
     }
 
@@ -62,8 +62,8 @@ public struct SeccompCompilation: ~Copyable {
         return try SeccompCompilation.program(result, flags)
     }
 
-    /// Gives the compilation up.
-    public consuming func cancel() { _ = worker.kill() }
+    /// Gives the compilation up. The end of its process is not waited for: it is a child of the caller until that reaps it.
+    public consuming func cancel() { worker.abandon() }
 
     private static func program(_ result: WorkerResult, _ flags: UInt32) throws(SeccompError) -> SeccompProgram {
         let cause: String

@@ -19,6 +19,8 @@ final class Boot {
     private let started: Int64
     private let diagnostics: Diagnostics
     private let status: StatusReporter
+    /// nil until the backdoor has answered.
+    private var host: Host?
     private var log: SessionLogWriter?
     private var spec: ContainerSpec?
     private var runtime: Runtime?
@@ -65,6 +67,7 @@ final class Boot {
         do throws(SyscallError) { try Files.write("-1000", to: "/proc/self/oom_score_adj") } catch {
             diagnostics.warning(error.description)
         }
+        liftWatchLimit()
         detachStandardDescriptors()
         let kernel = KernelArguments((try? Files.read("/proc/cmdline")) ?? [])
         if kernel.debug { diagnostics.level = .debug }
@@ -78,8 +81,9 @@ final class Boot {
 
     /// boot: the way to the host and the session log; without either there is nobody to work for.
     private func connect() throws(Failure) {
-        status.host = HostStore.open(diagnostics)
-        let interrupted = InterruptedRun.phase(status.host?.value(StatusReporter.key))
+        host = Host.open(diagnostics)
+        status.host = host
+        let interrupted = InterruptedRun.phase(host?.value(StatusReporter.key))
         if let interrupted {
             diagnostics.warning("the VM was started again while it was in phase \(interrupted.rawValue); the container starts anew")
         }
@@ -115,7 +119,7 @@ final class Boot {
     }
 
     private func decodedConfiguration() throws(Failure) -> ContainerSpec {
-        guard let host = status.host else {
+        guard let host else {
             throw Failure("read", Boot.configurationKey, "no VMware host answers on the backdoor port (see the diagnostics port)")
         }
         // Whose the configuration is does not change while the VM runs.
@@ -140,7 +144,7 @@ final class Boot {
 
     private func readVIC(_ vic: VICDialect) throws(Failure) -> ContainerSpec {
         // VIC's keys no guest can write, and so nobody but the host: what any process in the VM could have set does not count beside them.
-        if status.host?.value(Boot.configurationKey) != nil {
+        if host?.value(Boot.configurationKey) != nil {
             diagnostics.warning("\(Boot.configurationKey) is not looked at: VIC's keys are there")
         }
         // Whatever else may go wrong: a reader of this log takes what is no output for some.
@@ -251,6 +255,15 @@ final class Boot {
 
     private func mapped<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(Failure) -> Result {
         do throws(SyscallError) { return try body() } catch { throw Failure(error) }
+    }
+
+    /// The kernel counts what all processes of a user watch with epoll(7), and the container's root is the user that PID 1 is: it could
+    /// use up what there is, and PID 1 could watch nothing any more. Each watch takes memory of the group of who makes it, and that
+    /// has a limit.
+    private func liftWatchLimit() {
+        do throws(SyscallError) { try Files.write("\(Int64.max)", to: "/proc/sys/fs/epoll/max_user_watches") } catch {
+            diagnostics.warning(error.description)
+        }
     }
 
     /// What the kernel gave as descriptors 0 to 2 is the console, and a write to a console can block.

@@ -30,6 +30,7 @@ final class FilterPreparation {
     func begin(_ spec: ContainerSpec) throws(SeccompError) -> Bool {
         let wanted = spec.seccomp.map { Source(profile: $0, bounding: spec.process.capabilities.bounding) }
         if wanted == source { return true }
+        abandon()
         (filter, source, compiled) = (nil, nil, wanted)
         guard let wanted else { return true }
         compilation = try SeccompCompilation(wanted.profile, for: SeccompTarget(boundingCapabilities: wanted.bounding))
@@ -52,5 +53,8 @@ final class FilterPreparation {
     }
 
     /// Ends what is under way.
-    func abandon() { compilation = nil }
+    func abandon() {
+        guard let compilation = compilation.take() else { return }
+        compilation.cancel()
+    }
 }

@@ -79,7 +79,7 @@ final class Helper: EventHandler {
         if let launch {
             pid = try attempt("start", path) { launch(theirs.rawValue, writing.rawValue) }
         } else if let settings {
-            let file = try Helper.file(of: try settings())
+            let file = try FileDescriptor.inMemory(try settings(), name: "settings of \(name)", isSealed: true)
             pid = try attempt("start", path) { clinux_start_helper(path, argument, theirs.rawValue, file.rawValue, writing.rawValue) }
         } else {
             pid = try attempt("start", path) { clinux_start_helper(path, argument, theirs.rawValue, -1, writing.rawValue) }
@@ -90,18 +90,6 @@ final class Helper: EventHandler {
         errors = HelperErrors(name, reading, diagnostics)
         diagnostics.debug("\(name): pid \(pid)")
         return ours.take()
-    }
-
-    /// A file without a name that holds `bytes`, to be read from its beginning and never changed.
-    private static func file(of bytes: [UInt8]) throws(SyscallError) -> FileDescriptor {
-        let object = "the settings of a helper"
-        let file = FileDescriptor(owning: try attempt("memfd_create", object) { memfd_create("settings", clinux_memfd_sealable) })
-        // The kernel takes all of a write to memory, or fails.
-        let written = try attempt("write", object) { bytes.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) } }
-        guard written == bytes.count else { throw SyscallError("write", object, Errno(rawValue: ENOSPC)) }
-        try attempt("seal", object) { clinux_fcntl_int(file.rawValue, clinux_add_seals, clinux_all_seals) }
-        try attempt("lseek", object) { lseek(file.rawValue, 0, SEEK_SET) }
-        return file
     }
 
     /// Ends it, and does not start it again.
@@ -124,7 +112,7 @@ final class Helper: EventHandler {
         guard let process, process == child.pid else { return false }
         self.process = nil
         // Its last words before how it ended.
-        _ = errors?.take(isQuiet: isQuiet)
+        errors?.takeRest(isQuiet: isQuiet)
         stopListening()
         let now = Clock.monotonic()
         if child.end.exitStatus == 0 {
@@ -142,62 +130,5 @@ final class Helper: EventHandler {
     private func rest(_ now: Int64) {
         startAt = now &+ delay
         delay = min(delay &* 2, Helper.lastDelay)
-    }
-}
-
-/// What a helper writes to its standard error, line by line. It may be in the hands of whoever is at the other end of its line: so
-/// many lines, and so long ones, and no more.
-private final class HelperErrors {
-    enum Progress { case more, ended }
-
-    private let name: String
-    private let descriptor: FileDescriptor
-    private let diagnostics: Diagnostics
-    private var line: [UInt8] = []
-    private var window: Int64 = 0
-    private var lines = 0
-    private var isQuiet = false
-
-    private static let longest = 512
-    private static let linesPerSecond = 10
-
-    init(_ name: String, _ descriptor: consuming FileDescriptor, _ diagnostics: Diagnostics) {
-        self.name = name
-        self.descriptor = descriptor
-        self.diagnostics = diagnostics
-    }
-
-    /// Takes what is there, at most a few reads of it.
-    func take(isQuiet: Bool) -> Progress {
-        self.isQuiet = isQuiet
-        for _ in 0..<4 {
-            var read: [UInt8]?
-            do throws(SyscallError) { read = try descriptor.read(atMost: 1024, object: name) } catch { return .ended }
-            guard let bytes = read else { return .more }
-            if bytes.isEmpty {
-                finishLine()
-                return .ended
-            }
-            for byte in bytes {
-                if byte == UInt8(ascii: "\n") { finishLine() } else if line.count < HelperErrors.longest { line.append(byte) }
-            }
-        }
-        return .more
-    }
-
-    private func finishLine() {
-        if line.isEmpty { return }
-        let text = String(decoding: line.map { $0 < 0x20 || $0 == 0x7F ? 0x20 : $0 }, as: UTF8.self)
-        line = []
-        let second = Clock.monotonic() / 1_000_000_000
-        if second != window {
-            if lines > HelperErrors.linesPerSecond {
-                diagnostics.warning("\(name): \(lines - HelperErrors.linesPerSecond) lines left out")
-            }
-            (window, lines) = (second, 0)
-        }
-        lines += 1
-        if lines > HelperErrors.linesPerSecond { return }
-        if isQuiet { diagnostics.debug("\(name): \(text)") } else { diagnostics.info("\(name): \(text)") }
     }
 }

@@ -104,8 +104,8 @@ extension Lifecycle {
     /// which processes run.
     /// - Returns: whether it is created anew.
     @discardableResult func renewHeld() -> Bool {
-        guard stage == .held, Lifecycle.creation(launched) != Lifecycle.creation(runtime.spec) else { return false }
-        if runtime.execs.launched > 0 || hasProcesses {
+        guard stage == .held || stage == .launching && !isCreated && !isRenewed, isOutdated else { return false }
+        if stage == .held, runtime.execs.launched > 0 || hasProcesses {
             runtime.diagnostics.warning("the container is left as it was created, for processes run in it")
             return false
         }
@@ -113,6 +113,9 @@ extension Lifecycle {
         renew()
         return true
     }
+
+    /// The configuration was read anew since the start began.
+    var isOutdated: Bool { Lifecycle.creation(launched) != Lifecycle.creation(runtime.spec) }
 
     /// What a container is created with: the rest of a configuration holds at once, or from its end on.
     private static func creation(_ spec: ContainerSpec) -> ContainerSpec {

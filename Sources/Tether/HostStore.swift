@@ -2,15 +2,37 @@ import CLinux
 import GuestInfo
 import Linux
 
-/// The host's key-value store, once the backdoor has proved to answer.
-final class HostStore {
-    private let client = GuestInfoClient(port: HardwarePort())
+/// The host's key-value store, as those see it that only write.
+protocol KeyWriter: AnyObject {
+    /// Whether a request may sleep between its tries. The event loop's may not.
+    var maySleep: Bool { get set }
 
-    private init() {}
+    /// Writes a value.
+    /// - Returns: why the host did not take it; nil when it did.
+    func set(_ key: String, _ value: [UInt8]) -> String?
+}
+
+/// The host of this machine.
+typealias Host = HostStore<HardwarePort>
+
+/// The host's key-value store, once the backdoor has proved to answer.
+final class HostStore<Port: BackdoorPort>: KeyWriter {
+    private let client: GuestInfoClient<Port>
+    private let patient: [Int64]
+
+    init(_ client: GuestInfoClient<Port>) {
+        self.client = client
+        patient = client.rpci.retry.pauses
+    }
+
+    var maySleep = true {
+        // Without a pause a request is tried once more, on a new channel: what has become of the old one is the commonest failure.
+        didSet { client.rpci.retry.pauses = maySleep ? patient : [0] }
+    }
 
     /// Looks whether this is a VMware machine, and tries the backdoor in a child that may die of it.
     /// - Returns: nil when it is none or nothing answers; why stands on the diagnostics port.
-    static func open(_ diagnostics: Diagnostics) -> HostStore? {
+    static func open(_ diagnostics: Diagnostics) -> Host? where Port == HardwarePort {
         let verdict = Platform.current().verdict
         guard case .vmware = verdict else {
             diagnostics.error("no guestinfo: \(verdict.description)")
@@ -22,11 +44,9 @@ final class HostStore {
             return nil
         }
         diagnostics.debug("guestinfo: \(verdict.description)")
-        return HostStore()
+        return Host(GuestInfoClient(port: HardwarePort()))
     }
 
-    /// Writes a value.
-    /// - Returns: why the host did not take it; nil when it did.
     func set(_ key: String, _ value: [UInt8]) -> String? {
         do throws(GuestInfoError) {
             try client.set(key, value)

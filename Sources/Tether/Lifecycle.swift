@@ -36,7 +36,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         case failed(Failure)
     }
 
-    private enum Role: Int32 { case filter, launch, poststart, poststop }
+    private enum Role: Int32 { case filter, launch }
 
     /// How long the processes of a run that ended may take to disappear, and a process to end after SIGKILL, in milliseconds. One
     /// that hangs in the kernel never does.
@@ -55,10 +55,9 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private let filterPreparation: FilterPreparation
     private(set) var launch: ContainerLaunch?
-    private var poststart: HookRun?
-    private var poststop: HookRun?
+    private let poststart: HookWatch
+    private let poststop: HookWatch
     private var stepper = Stepper()
-    private var poststartStepper = Stepper()
     private var clearDeadline = Deadline(nanoseconds: 0)
     /// When the sessions beside the container process have to have ended; nil once that is settled.
     private var endDeadline: Deadline?
@@ -70,17 +69,8 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// What else went wrong with a container that ran.
     var trouble: FailureReport?
 
-    /// Why a start that was begun comes to nothing.
-    private enum Abort {
-        /// It begins anew, with the configuration as it is now.
-        case renewal
-        case failure(Failure)
-    }
-
-    private var abort: Abort?
-    /// The container is being ended to be created anew.
-    var isRenewed: Bool { if case .renewal? = abort { true } else { false } }
-
+    /// Why the start under way comes to nothing, where it does.
+    var aborting = Aborting()
     /// How far a stop has come.
     var stopping = Stopping()
 
@@ -90,10 +80,13 @@ final class Lifecycle: EventHandler, SessionOwner {
         launched = runtime.spec
         restart = RestartTracker(policy: runtime.spec.tether.restart)
         filterPreparation = FilterPreparation(runtime.diagnostics)
+        poststart = HookWatch(runtime.loop, runtime.diagnostics)
+        poststop = HookWatch(runtime.loop, runtime.diagnostics)
         session.owner = self
+        poststop.ended = { self.decide() }
     }
 
-    private var spec: ContainerSpec { runtime.spec }
+    var spec: ContainerSpec { runtime.spec }
     var filter: SyscallFilter? { filterPreparation.filter }
     var isRunning: Bool { stage == .running && session.state == .running }
 
@@ -115,6 +108,11 @@ final class Lifecycle: EventHandler, SessionOwner {
         } catch {
             fail(Failure(error.operation, error.object, error.cause))
         }
+    }
+
+    func abandonPreparation() {
+        filterPreparation.abandon()
+        stepper.pause(runtime.loop)
     }
 
     private func stepFilter() { prepareFilter { () throws(SeccompError) in try filterPreparation.step() } }
@@ -143,6 +141,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     private func launchContainer() {
+        if isOutdated { return begin() }
         stage = .launching
         runtime.status.enter(.launching)
         saveRecoveryState(.launching, nil, 0)
@@ -175,7 +174,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             if holding.isActive && launch.isCreated && stage == .launching { hold() }
         case .failed(let error):
             self.launch = nil
-            if abort == nil { abort = .failure(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)) }
+            if aborting.why == nil { aborting.why = .failure(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)) }
             // A client may have started processes in it while it waited; what only waits can run in the next one.
             if !isRenewed {
                 runtime.execs.containerEnded()
@@ -190,7 +189,7 @@ final class Lifecycle: EventHandler, SessionOwner {
 
     private func started(_ container: RunningContainer) {
         self.container = container
-        abort = nil
+        aborting.why = nil
         stage = .running
         stopping.processIsAnother()
         startedAt = Clock.monotonic()
@@ -204,38 +203,21 @@ final class Lifecycle: EventHandler, SessionOwner {
         runtime.log.event(
             .start(id: spec.tether.id, pid: container.process.processID, args: session.args, startedAt: time))
         runtime.status.enter(.running)
-        poststart = container.poststart()
-        if poststart != nil { stepPoststart() }
+        if let hooks = container.poststart() { poststart.start(hooks) }
         runtime.containerStarted()
         // A stop that was asked for while the last step of the start was under way.
         if stopping.isAsked { signalStop(spec.tether.stop.signal, spec.tether.stop.timeoutSeconds &* 1000) }
     }
 
     func saveRecoveryState(_ phase: Phase, _ startedAt: Timestamp?, _ process: Int32) {
-        var state = RecoveryState(id: spec.tether.id, phase: phase, startedAt: startedAt, processID: process)
-        state.stopSignal = spec.tether.stop.signal
-        state.stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
-        state.logFormat = spec.tether.log.format
-        state.vicSession = runtime.status.vic?.session ?? ""
-        state.save()
+        RecoveryState(spec, phase, startedAt, processID: process, vicSession: runtime.status.vic?.session).save()
     }
 
     /// The configuration was read anew.
     func configurationChanged() {
         restart.policy = spec.tether.restart
-        renewHeld()
+        if holding.isActive { renewHeld() }
         if isRunning { saveRecoveryState(.running, Timestamp(nanoseconds: session.startedAt), container?.process.processID ?? 0) }
-    }
-
-    private func stepPoststart() {
-        poststartStepper.pause(runtime.loop)
-        guard let hooks = poststart else { return }
-        switch hooks.step() {
-        case .waiting: poststartStepper.resume(runtime.loop, hooks.descriptor, self, role: Role.poststart.rawValue)
-        case .finished(let failures):
-            poststart = nil
-            for failure in failures { runtime.diagnostics.warning(failure.description) }
-        }
     }
 
     // MARK: The end
@@ -263,11 +245,7 @@ final class Lifecycle: EventHandler, SessionOwner {
     /// The output is drained.
     func sessionEnded(_ session: Session) {
         runtime.log.flushPartials()
-        if let hooks = poststart {
-            hooks.abandon()
-            poststart = nil
-            poststartStepper.pause(runtime.loop)
-        }
+        poststart.abandon()
         end()
     }
 
@@ -288,28 +266,15 @@ final class Lifecycle: EventHandler, SessionOwner {
             runtime.diagnostics.error("processes of the container have not ended within \(Lifecycle.killPatience / 1000) s of SIGKILL")
         }
         endDeadline = nil
-        poststop = HookRun.poststop(launched, root: Shutdown.rootfs)
-        if poststop == nil { decide() } else { stepPoststop() }
-    }
-
-    private func stepPoststop() {
-        stepper.pause(runtime.loop)
-        guard let hooks = poststop else { return }
-        switch hooks.step() {
-        case .waiting: stepper.resume(runtime.loop, hooks.descriptor, self, role: Role.poststop.rawValue)
-        case .finished(let failures):
-            poststop = nil
-            for failure in failures { runtime.diagnostics.warning(failure.description) }
-            decide()
-        }
+        if let hooks = HookRun.poststop(launched, root: Shutdown.rootfs) { poststop.start(hooks) } else { decide() }
     }
 
     /// Starts the container again, or ends with it.
     private func decide() {
         container = nil
-        if let abort {
-            self.abort = nil
-            switch abort {
+        if let why = aborting.why {
+            aborting.why = nil
+            switch why {
             case .renewal: return begin()
             case .failure(let failure): return fail(failure)
             }
@@ -317,9 +282,7 @@ final class Lifecycle: EventHandler, SessionOwner {
         guard let result = session.result else { return over(.failed(Failure("run", spec.tether.id, "it has no result"))) }
         let before = restart.count
         let delay = restart.ended(exitCode: Int32(result.exitCode), ran: ranFor, stopped: stopping.isAsked)
-        var record = ExitRecord(result, restarts: before)
-        record.id = spec.tether.id
-        record.error = trouble
+        let record = record(result, restarts: before, error: trouble)
         guard let delay else { return over(.ended(record)) }
         runtime.status.pid = nil
         runtime.status.restarts = restart.count
@@ -339,53 +302,19 @@ final class Lifecycle: EventHandler, SessionOwner {
     }
 
     /// How the run before ended, when the container is being started again.
-    private var lastRecord: ExitRecord? {
+    var lastRecord: ExitRecord? {
         guard restart.count > 0, let result = session.result else { return nil }
-        var record = ExitRecord(result, restarts: restart.count &- 1)
+        return record(result, restarts: restart.count &- 1, error: result.error)
+    }
+
+    private func record(_ result: SessionResult, restarts: Int64, error: FailureReport?) -> ExitRecord {
+        var record = ExitRecord(result, restarts: restarts)
         record.id = spec.tether.id
+        record.error = error
         return record
     }
 
-    /// A stop ends a start that is under way, or the wait for one.
-    func abandonStart() {
-        let cause = "stopped before it started"
-        stopHolding()
-        switch stage {
-        case .preparing, .clearing:
-            filterPreparation.abandon()
-            stepper.pause(runtime.loop)
-            fail(Failure("start", spec.tether.id, cause))
-        case .held: cancelLaunch(Failure("start", spec.tether.id, "stopped while it waited for a client to attach"))
-        case .launching: cancelLaunch(Failure("start", spec.tether.id, cause))
-        case .resting: if let lastRecord { over(.ended(lastRecord)) }
-        case .ending:
-            if !isRenewed { return }
-            abort = .failure(Failure("start", spec.tether.id, cause))
-            runtime.execs.containerEnded()
-        case .running, .over: break
-        }
-    }
-
-    /// Ends a start that is under way; `failure` is what is told of it when nothing is left of it.
-    func cancelLaunch(_ failure: Failure) {
-        guard launch != nil else { return fail(failure) }
-        abort(.failure(failure), failure.cause)
-    }
-
-    /// Begins anew with a start that is held.
-    func renew() {
-        if launch == nil { begin() } else { abort(.renewal, "the configuration is another") }
-    }
-
-    private func abort(_ why: Abort, _ cause: String) {
-        // What has failed is not begun anew, and what was to begin anew can be stopped.
-        if case .failure? = abort {} else { abort = why }
-        stage = .launching
-        launch?.cancel(cause)
-        stepLaunch()
-    }
-
-    private func over(_ outcome: Outcome) {
+    func over(_ outcome: Outcome) {
         stage = .over
         self.outcome = outcome
         launch = nil
@@ -409,8 +338,6 @@ final class Lifecycle: EventHandler, SessionOwner {
         switch Role(rawValue: role) {
         case .filter: stepFilter()
         case .launch: stepLaunch()
-        case .poststart: stepPoststart()
-        case .poststop: stepPoststop()
         case nil: break
         }
     }
@@ -423,8 +350,8 @@ final class Lifecycle: EventHandler, SessionOwner {
         // Nothing is reaped when the last process is gone: the group is looked at until then.
         case .clearing: next = Clock.monotonic() &+ 20_000_000
         case .launching: next = launch?.deadline.nanoseconds
-        case .running: next = stopping.next.earlier(poststart?.deadline.nanoseconds)
-        case .ending: next = poststop?.deadline.nanoseconds ?? (Clock.monotonic() &+ 5_000_000)
+        case .running: next = stopping.next.earlier(poststart.deadline)
+        case .ending: next = poststop.deadline ?? (Clock.monotonic() &+ 5_000_000)
         case .resting: next = restAfter
         case .over: break
         }
@@ -439,10 +366,10 @@ final class Lifecycle: EventHandler, SessionOwner {
         case .launching: if let due = launch?.deadline, due.hasPassed { stepLaunch() }
         case .running:
             checkStop(now)
-            if let due = poststart?.deadline, due.hasPassed { stepPoststart() }
+            poststart.checkDeadline()
         case .ending:
             endOthers()
-            if let due = poststop?.deadline, due.hasPassed { stepPoststop() }
+            poststop.checkDeadline()
         case .resting: if restAfter <= now { begin() }
         case .over: break
         }

@@ -11,7 +11,7 @@ import SessionLog
 /// decides.
 final class Networks: EventHandler {
     private enum Role: Int32 { case work, news }
-    private enum Message: Int64 { case modules, report, failed }
+    private enum Message: Int64 { case modules, report, failed, image }
 
     /// How long the container waits for its adapters, in seconds.
     private static let patience: Int64 = 30
@@ -52,8 +52,8 @@ final class Networks: EventHandler {
     private var warnings: [String: [String]] = [:]
     private var retryAt: Int64?
     private var retryDelay = firstRetry
-    /// The image's /etc/resolv.conf, for as long as there is no name server.
-    private var imageResolver = ResolverText.none
+    /// nil until the worker has looked.
+    private var image: ImageResolver?
 
     init(_ runtime: Runtime) {
         self.runtime = runtime
@@ -61,6 +61,8 @@ final class Networks: EventHandler {
         resolver = ResolverFile(runtime.diagnostics)
     }
 
+    /// Whether the container gets an /etc/resolv.conf from here. VIC's dialect has one of its own.
+    private var hasResolver: Bool { runtime.vic == nil && state.mayHaveNameservers }
     private var isWanted: Bool { !state.interfaces.isEmpty }
     private var seconds: Int64 { runtime.vic == nil ? Networks.patience : Networks.vicPatience }
 
@@ -99,30 +101,32 @@ final class Networks: EventHandler {
         guard let due = waitUntil else { return }
         if runtime.lifecycle.outcome != nil {
             waitUntil = nil
-        } else if let failure = state.failure ?? (due <= now ? state.missing(after: seconds) : nil) {
+        } else if let failure = state.failure ?? (due <= now ? missing : nil) {
             waitUntil = nil
             runtime.lifecycle.fail(Failure(failure.operation, failure.object, failure.cause))
-        } else if state.isReady {
+        } else if missing == nil {
             waitUntil = nil
             publish(isLate: true)
             runtime.lifecycle.begin()
         }
     }
 
+    /// What the container still waits for.
+    private var missing: NetworkError? {
+        if let missing = state.missing(after: seconds) { return missing }
+        if !hasResolver || image != nil { return nil }
+        return NetworkError("read", "/etc/resolv.conf of the image", "not done within \(seconds) s")
+    }
+
     /// `spec` with the /etc/resolv.conf of the name servers that there are or may be, where it has none of its own.
     func completed(_ spec: ContainerSpec) -> ContainerSpec {
-        guard state.mayHaveNameservers, runtime.vic == nil else { return spec }
-        if state.resolverFile == nil, let text = ResolverText.read(Shutdown.rootfs + "/etc/resolv.conf") {
-            imageResolver = text
-            writeResolver()
-        }
         var spec = spec
-        if let mount = resolver.mount(in: spec) { spec.mounts.append(mount) }
+        if hasResolver, let mount = resolver.mount(in: spec, over: image) { spec.mounts.append(mount) }
         return spec
     }
 
     private func writeResolver() {
-        if runtime.vic == nil && state.mayHaveNameservers { resolver.write(state.resolverFile ?? imageResolver) }
+        if hasResolver { resolver.write(state.resolverFile ?? image?.text ?? ImageResolver.none) }
     }
 
     // MARK: Work
@@ -130,7 +134,7 @@ final class Networks: EventHandler {
     private func work(_ now: Int64) {
         guard isWanted, worker == nil, stuck == nil, state.needsWork, workAfter <= now, releaseUntil == nil else { return }
         working = state.takeWork()
-        let (wanted, modules, isFirst) = (working, runtime.modules, !hasWorked)
+        let (wanted, modules, isFirst, looksAtImage) = (working, runtime.modules, !hasWorked, hasResolver && image == nil)
         hasWorked = true
         workDeadline = .after(milliseconds: Networks.workPatience)
         do throws(SyscallError) {
@@ -142,6 +146,8 @@ final class Networks: EventHandler {
                 } catch {
                     Networks.send(.failed, [Array(error.operation.utf8), Array(error.object.utf8), Array(error.cause.utf8)], output)
                 }
+                // Last, since it is the disk that is asked: a dead one holds up nothing but the container, which cannot do without it.
+                if looksAtImage { Networks.send(.image, [ImageResolver(in: Shutdown.rootfs).encoded], output) }
             }
         } catch {
             return workEnded(NetworkError(error.operation, error.object, error.errno.description), now)
@@ -209,6 +215,7 @@ final class Networks: EventHandler {
         case .failed:
             guard let operation = fields.text(), let object = fields.text(), let cause = fields.text() else { return }
             state.workFailed(NetworkError(operation, object, cause))
+        case .image: image = fields.field().flatMap { ImageResolver($0) }
         case nil: return
         }
     }

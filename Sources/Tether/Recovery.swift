@@ -22,7 +22,7 @@ enum Recovery {
         let status = StatusReporter(started: started, diagnostics: diagnostics)
         status.id = state?.id
         status.startedAt = state?.startedAt
-        status.host = HostStore.open(diagnostics)
+        status.host = Host.open(diagnostics)
         if let host = status.host, let state, !state.vicSession.isEmpty {
             let results = VICResults(id: state.vicSession, isExec: false)
             status.vic = VICReporter(results, host: host, diagnostics: diagnostics, isStarted: state.startedAt != nil)

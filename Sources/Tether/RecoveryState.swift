@@ -51,3 +51,17 @@ struct RecoveryState {
             stopSignal: signal, stopTimeout: timeout, logFormat: isVIC ? .vic : .cri, vicSession: vicSession)
     }
 }
+
+extension RecoveryState {
+    /// - Parameter processID: 0 while there is none.
+    init(_ spec: ContainerSpec, _ phase: Phase, _ startedAt: Timestamp?, processID: Int32, vicSession: String?) {
+        id = spec.tether.id
+        self.phase = phase
+        self.startedAt = startedAt
+        self.processID = processID
+        stopSignal = spec.tether.stop.signal
+        stopTimeout = spec.tether.stop.timeoutSeconds &* 1000
+        logFormat = spec.tether.log.format
+        self.vicSession = vicSession ?? ""
+    }
+}

@@ -1,4 +1,3 @@
-import CLinux
 import ContainerSpec
 import Linux
 
@@ -31,24 +30,17 @@ final class ResolverFile {
         }
     }
 
-    /// Of its own, so that a container that fills the file takes nothing from PID 1.
     private func prepare() throws(SyscallError) {
         if hasDirectory { return }
-        try Files.makeDirectories("/run/tether", mode: 0o700)
-        try Files.makeDirectories(ResolverFile.directory)
-        try attempt("mount tmpfs", ResolverFile.directory) {
-            CLinux.mount("tmpfs", ResolverFile.directory, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=256k")
-        }
+        try ContainerFiles.make(ResolverFile.directory, size: "256k")
         hasDirectory = true
     }
 
     /// The mount of the file over the image's; nil where the configuration has something there, or the image no place for it.
-    func mount(in spec: ContainerSpec) -> ContainerMount? {
+    func mount(in spec: ContainerSpec, over image: ImageResolver?) -> ContainerMount? {
         if file == nil { return nil }
         if spec.mounts.contains(where: { ResolverFile.parts($0.destination) == ["etc", "resolv.conf"] }) { return nil }
-        let file = Shutdown.rootfs + ResolverFile.destination
-        // A disk that cannot be written to has to have the file, or a link in its place.
-        if !Files.exists(file), Files.linkTarget(file) == nil, access(Shutdown.rootfs + "/etc", W_OK) != 0 {
+        if image?.hasPlace == false {
             diagnostics.warning("the image has no \(ResolverFile.destination), and cannot be given one: it is read-only")
             return nil
         }

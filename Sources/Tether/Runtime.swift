@@ -69,6 +69,7 @@ final class Runtime: EventHandler {
 
     /// Runs until the container has ended for good.
     func run() throws(SyscallError) -> Lifecycle.Outcome {
+        status.loopBegins()
         _ = loop.watch(stops.descriptor, .readable, self, role: Role.stops.rawValue)
         networks.begin()
         // Signals that came before this were taken while booting: a stop may have been asked for.
@@ -112,6 +113,7 @@ final class Runtime: EventHandler {
         freezer.checkDeadlines(now)
         vic?.checkDeadlines(now)
         networks.checkDeadlines(now)
+        status.checkDeadlines(now)
         control.turnEnded(now)
     }
 
@@ -119,7 +121,7 @@ final class Runtime: EventHandler {
         var next = log.nextDue.earlier(lifecycle.session.nextDeadline).earlier(lifecycle.nextDeadline)
         for exec in execs.all { next = next.earlier(exec.session.nextDeadline) }
         return next.earlier(execs.nextDeadline).earlier(health.nextDeadline).earlier(freezer.nextDeadline).earlier(control.nextDeadline)
-            .earlier(vic?.nextDeadline).earlier(networks.nextDeadline)
+            .earlier(vic?.nextDeadline).earlier(networks.nextDeadline).earlier(status.nextDeadline)
     }
 
     // MARK: Sessions

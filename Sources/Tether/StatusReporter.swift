@@ -11,7 +11,10 @@ final class StatusReporter {
     private var timings: [Status.Timing] = []
     private let diagnostics: Diagnostics
     /// nil until the backdoor has answered.
-    var host: HostStore?
+    var host: (any KeyWriter)? { didSet { keys = host.map { HostKeys($0, diagnostics) } } }
+    private var keys: HostKeys?
+    /// The last status is written: what still happens changes nothing in it.
+    private var isFinished = false
 
     var id: String?
     var pid: Int32?
@@ -44,12 +47,26 @@ final class StatusReporter {
 
     /// Writes the status of a phase that goes on.
     func publish() {
-        _ = write(status())
+        if !isFinished { publish(StatusReporter.key, status().json) }
     }
 
-    /// Writes the last status.
+    /// Writes another key, whose last value is the one that counts. Where the host refuses it now, it is written later.
+    func publish(_ key: String, _ value: [UInt8]) { keys?.write(key, value) }
+
+    /// From here on nobody waits for the host: what it refuses is written later.
+    func loopBegins() { host?.maySleep = false }
+
+    var nextDeadline: Int64? { keys?.nextDeadline }
+
+    func checkDeadlines(_ now: Int64) { keys?.checkDeadlines(now) }
+
+    /// Writes the last status. There may be a wait for the host until it is there.
     /// - Returns: whether the host took it.
     func finish(_ phase: Phase, exit: ExitRecord) -> Bool {
+        isFinished = true
+        keys?.drop(StatusReporter.key)
+        host?.maySleep = true
+        defer { loopBegins() }
         endPhase()
         self.phase = phase
         pid = nil

@@ -1,4 +1,3 @@
-import CLinux
 import ContainerSpec
 import GuestInfo
 import Linux
@@ -10,7 +9,7 @@ final class VICDialect {
     /// Where the files of /etc are that the container gets in the place of the image's.
     static let files = "/run/tether/etc"
 
-    private let host: HostStore
+    private let host: Host
     private let diagnostics: Diagnostics
     private let status: StatusReporter
     /// What the keys said last.
@@ -22,7 +21,7 @@ final class VICDialect {
     /// What is known of the sessions beside the container's own.
     var known: (String) -> VICKnowledge = { _ in .none }
 
-    private init(_ host: HostStore, _ diagnostics: Diagnostics, _ status: StatusReporter) {
+    private init(_ host: Host, _ diagnostics: Diagnostics, _ status: StatusReporter) {
         self.host = host
         self.diagnostics = diagnostics
         self.status = status
@@ -30,7 +29,7 @@ final class VICDialect {
 
     /// Looks for VIC's keys.
     /// - Returns: nil where there are none.
-    static func find(_ host: HostStore, _ diagnostics: Diagnostics, _ status: StatusReporter) throws(Failure) -> VICDialect? {
+    static func find(_ host: Host, _ diagnostics: Diagnostics, _ status: StatusReporter) throws(Failure) -> VICDialect? {
         let id: [UInt8]?
         do throws(GuestInfoError) { id = try host.exact(VICKey.containerID.name) } catch {
             throw Failure(error.operation, error.object, error.cause.description)
@@ -102,12 +101,7 @@ final class VICDialect {
             do throws(SyscallError) { try Files.write(value, to: "/proc/sys/" + name) } catch { diagnostics.warning(error.description) }
         }
         do throws(SyscallError) {
-            try Files.makeDirectories("/run/tether", mode: 0o700)
-            try Files.makeDirectories(VICDialect.files)
-            // Of its own, so that a container that fills these files takes nothing from PID 1.
-            try attempt("mount tmpfs", VICDialect.files) {
-                mount("tmpfs", VICDialect.files, "tmpfs", UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC), "mode=755,size=1m")
-            }
+            try ContainerFiles.make(VICDialect.files, size: "1m")
             for file in plan.files.all {
                 try Files.replace("\(VICDialect.files)/\(file.name)", with: Array(file.content.utf8), mode: 0o644)
             }

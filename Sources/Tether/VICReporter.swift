@@ -5,7 +5,7 @@ import VIC
 
 /// Writes what VIC's portlayer watches of the container's own session.
 final class VICReporter {
-    private let host: HostStore
+    private let host: any KeyWriter
     private let diagnostics: Diagnostics
     private let results: VICResults
     /// When the session was made, as the host says it, in seconds since 1970; 0 where it does not.
@@ -29,7 +29,7 @@ final class VICReporter {
     private var isWhole = true
 
     /// - Parameter isStarted: its process had been started when PID 1 crashed.
-    init(_ results: VICResults, host: HostStore, diagnostics: Diagnostics, isStarted: Bool = false) {
+    init(_ results: VICResults, host: any KeyWriter, diagnostics: Diagnostics, isStarted: Bool = false) {
         self.results = results
         self.host = host
         self.diagnostics = diagnostics

@@ -180,6 +180,28 @@ import Testing
         #expect(third.code == 0 && third.out == "1\n", "\(third.finished.errorText)")
     }
 
+    @Test("while a container that is to wait is being made, what is read anew holds for it, also where a client attaches before it is there")
+    func launching() throws {
+        let attach: [String: Any] = ["device": "/dev/ttyS3", "wait": true, "authentication": "none"]
+        let vm = try LiveVM(
+            ["sh", "-c", "echo first"], tether: ["id": "young", "attach": attach], options: ["--qemu-arg", "-serial", "--qemu-arg", "null"],
+            isChangeable: true, isHeld: true
+        ) { config, _ in
+            config["hooks"] = ["createRuntime": [["path": "/run/rootfs/bin/busybox", "args": ["sleep", "20"]]]]
+        }
+        try vm.reconfigure {
+            $0["hooks"] = nil
+            var process = $0["process"] as? [String: Any] ?? [:]
+            process["args"] = ["sh", "-c", "echo second; exit 7"]
+            $0["process"] = process
+        }
+        try vm.client.reload()
+        try vm.client.release()
+        let ended = try vm.finish()
+        #expect(ended.code == 7 && ended.out == "second\n", "\(ended.finished.errorText)")
+        #expect(!ended.console.contains("waiting for a client to attach"), "it was released before it could wait")
+    }
+
     @Test("SIGHUP to PID 1 reads it anew")
     func hangup() throws {
         let vm = try LiveVM(["sleep", "900"], isChangeable: true) { config, process in

@@ -183,7 +183,7 @@ import Testing
     @Test func theVerifierTakesTheLongestProgram() throws {
         let scratch = try Scratch()
         var rules: [DeviceRule] = []
-        for index in 0..<UInt32(DeviceProgram.ruleLimit) {
+        for index in 0..<UInt32(ContainerResources.deviceRuleLimit) {
             var rule = DeviceRule(allow: index % 2 == 0)
             rule.kind = index % 3 == 0 ? .block : .character
             rule.major = index

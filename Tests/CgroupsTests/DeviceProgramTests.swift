@@ -128,7 +128,7 @@ import Testing
     }
 
     @Test func rulesAreBounded() throws {
-        let rules = [DeviceRule](repeating: rule(true, .block, 8, 1, "r"), count: DeviceProgram.ruleLimit)
+        let rules = [DeviceRule](repeating: rule(true, .block, 8, 1, "r"), count: ContainerResources.deviceRuleLimit)
         #expect(try DeviceProgram(rules).instructions.count < 8192)
         #expect(throws: CgroupError.self) { try DeviceProgram(rules + [DeviceRule(allow: true)]) }
     }

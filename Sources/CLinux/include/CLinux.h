@@ -71,7 +71,8 @@ int clinux_ctrl_alt_del_signals_init(void);
 int clinux_serial_unsent(int fd, int *bytes);
 int clinux_serial_transmitter_empty(int fd, int *empty);
 
-/* TIOCGICOUNT is a variadic ioctl(2) with a structure of the kernel's: what a serial line has lost since the VM's boot.  -1 with errno where the line does not count. */
+/* TIOCGICOUNT is a variadic ioctl(2) with a structure of the kernel's: what a serial line has lost since the VM's boot.
+ * -1 with errno where the line does not count. */
 struct clinux_serial_errors {
     unsigned int framing, overrun, parity, breaks, buffer_overrun;
 };
@@ -120,7 +121,6 @@ static inline dev_t clinux_makedev(unsigned int major_number, unsigned int minor
 }
 
 /* File-type tests are macros (inode(7)). */
-static inline int clinux_is_directory(mode_t m) { return S_ISDIR(m); }
 static inline int clinux_is_regular(mode_t m) { return S_ISREG(m); }
 static inline int clinux_is_block_device(mode_t m) { return S_ISBLK(m); }
 

@@ -52,7 +52,4 @@ int clinux_close_others(int kept);
  * 0 while it runs, -1 with errno on failure. */
 int clinux_reap_pidfd(int pidfd, int *code, int *status);
 
-/* pidfd_send_signal(2) has no wrapper in every libc we build with. */
-int clinux_pidfd_kill(int pidfd, int signal);
-
 #endif

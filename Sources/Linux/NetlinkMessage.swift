@@ -10,7 +10,7 @@ public struct NetlinkMessage: Equatable, Sendable {
     public var payload: [UInt8]
 
     /// The header's bytes: length, type, flags, sequence, port.
-    static let headerSize = 16
+    public static let headerSize = 16
 
     public init(type: UInt16, flags: UInt16, sequence: UInt32, payload: [UInt8]) {
         self.type = type
@@ -47,25 +47,27 @@ public struct NetlinkMessage: Equatable, Sendable {
 }
 
 /// Attributes: length with the header of four bytes, type, value, padding to four.
-enum NetlinkAttributes {
-    static func append(_ type: UInt16, _ value: [UInt8], to bytes: inout [UInt8]) {
+public enum NetlinkAttributes {
+    /// Adds an attribute.
+    public static func append(_ type: UInt16, _ value: [UInt8], to bytes: inout [UInt8]) {
         LittleEndian.append(UInt16(clamping: 4 + value.count), to: &bytes)
         LittleEndian.append(type, to: &bytes)
         bytes += value
         while bytes.count % 4 != 0 { bytes.append(0) }
     }
 
-    static func append(_ type: UInt16, _ value: UInt32, to bytes: inout [UInt8]) {
+    /// Adds a number.
+    public static func append(_ type: UInt16, _ value: UInt32, to bytes: inout [UInt8]) {
         var field: [UInt8] = []
         LittleEndian.append(value, to: &field)
         append(type, field, to: &bytes)
     }
 
     /// A text with the zero byte that the kernel wants behind it.
-    static func append(_ type: UInt16, _ text: String, to bytes: inout [UInt8]) { append(type, Array(text.utf8) + [0], to: &bytes) }
+    public static func append(_ type: UInt16, _ text: String, to bytes: inout [UInt8]) { append(type, Array(text.utf8) + [0], to: &bytes) }
 
     /// Hands out the attributes in `bytes` up to the first that is none.
-    static func forEach(_ bytes: ArraySlice<UInt8>, _ body: (UInt16, ArraySlice<UInt8>) -> Void) {
+    public static func forEach(_ bytes: ArraySlice<UInt8>, _ body: (UInt16, ArraySlice<UInt8>) -> Void) {
         var rest = bytes
         while let size = LittleEndian.uint16(rest, 0), let type = LittleEndian.uint16(rest, 2) {
             let length = Int(size)
@@ -77,29 +79,30 @@ enum NetlinkAttributes {
     }
 
     /// A text up to its zero byte.
-    static func text(_ value: ArraySlice<UInt8>) -> String { String(decoding: value.prefix { $0 != 0 }, as: UTF8.self) }
+    public static func text(_ value: ArraySlice<UInt8>) -> String { String(decoding: value.prefix { $0 != 0 }, as: UTF8.self) }
 }
 
 /// Numbers, least significant byte first.
-enum LittleEndian {
-    static func append(_ value: UInt16, to bytes: inout [UInt8]) {
+public enum LittleEndian {
+    public static func append(_ value: UInt16, to bytes: inout [UInt8]) {
         bytes.append(UInt8(truncatingIfNeeded: value))
         bytes.append(UInt8(truncatingIfNeeded: value >> 8))
     }
 
-    static func append(_ value: UInt32, to bytes: inout [UInt8]) {
+    public static func append(_ value: UInt32, to bytes: inout [UInt8]) {
         append(UInt16(truncatingIfNeeded: value), to: &bytes)
         append(UInt16(truncatingIfNeeded: value >> 16), to: &bytes)
     }
 
-    /// - Returns: nil where the slice has no two bytes from `offset` on.
-    static func uint16(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt16? {
+    /// - Returns: nil where the slice has no two bytes from `offset` on, of its own start.
+    public static func uint16(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt16? {
         guard offset >= 0, offset <= bytes.count - 2 else { return nil }
         let start = bytes.startIndex + offset
         return UInt16(bytes[start]) | UInt16(bytes[start + 1]) << 8
     }
 
-    static func uint32(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt32? {
+    /// - Returns: nil where the slice has no four bytes from `offset` on, of its own start.
+    public static func uint32(_ bytes: ArraySlice<UInt8>, _ offset: Int) -> UInt32? {
         guard let low = uint16(bytes, offset), let high = uint16(bytes, offset + 2) else { return nil }
         return UInt32(low) | UInt32(high) << 16
     }
