@@ -94,7 +94,7 @@ struct ModelPID1 {
         case .resize(let tag, let session, _, _):
             let hasTerminal = sessions.first { $0.id == session }?.hasTerminal ?? false
             answers.append(hasTerminal ? .done(tag: tag) : .failed(tag: tag, Self.failure(.noTerminal)))
-        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
+        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
             .resume(let tag), .signal(let tag, _, _), .forget(let tag, _):
             answers.append(.done(tag: tag))
         case .closeStdin, .ping: break

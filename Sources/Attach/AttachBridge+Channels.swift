@@ -118,8 +118,9 @@ extension AttachBridge {
             channels[index].originalCommand = value
             self.reply(id, reply, true)
         case .environment(let name, let value): self.reply(id, reply, channels[index].setEnvironment(name, value))
-        case .terminal(let name, let size, _):
+        case .terminal(let name, let size, let modes):
             channels[index].terminal = size
+            channels[index].modes = modes
             _ = channels[index].setEnvironment("TERM", name)
             self.reply(id, reply, true)
         case .shell:
@@ -206,7 +207,7 @@ extension AttachBridge {
             environment.append("\(Permissions.originalCommand)=\(original)")
         }
         let size = channel.terminal.map { (UInt16(clamping: $0.rows), UInt16(clamping: $0.columns)) }
-        exec(index, Documents.shellProcess(command, environment: environment, terminal: size), name: "")
+        exec(index, Documents.shellProcess(command, environment: environment, terminal: size, modes: channel.modes), name: "")
     }
 
     private func exec(_ index: Int, _ process: [UInt8], name: String) {

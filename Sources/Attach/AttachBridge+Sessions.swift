@@ -38,7 +38,10 @@ extension AttachBridge {
         }
         if channel.dialect == .session { client.connection.grant(id, bytes: window) }
         if channel.start == .shell, let size = channel.terminal { useTerminal(index, size, attached) }
-        if channel.dialect == .session, isPrimary(attached.session), !channel.start.startsProcess { ask(.nothing) { .release(tag: $0) } }
+        if channel.dialect == .session, isPrimary(attached.session), !channel.start.startsProcess {
+            let modes = channel.terminal != nil && attached.hasTerminal ? Documents.modes(channel.modes) : []
+            ask(.nothing) { .release(tag: $0, modes: modes) }
+        }
         if channel.inputHasEnded { closeStdin(index) }
     }
 

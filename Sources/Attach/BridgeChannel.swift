@@ -60,6 +60,8 @@ struct BridgeChannel {
     var environment: [String] = []
     /// `pty-req` came.
     var terminal: WindowSize?
+    /// What the client's own terminal is like.
+    var modes = TerminalModes()
     /// Where output shall begin, as the environment said.
     var stdoutFrom: StreamStart?
     var stderrFrom: StreamStart?

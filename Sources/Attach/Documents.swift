@@ -1,5 +1,6 @@
 import Control
 import Linux
+import SSH
 import SessionLog
 
 /// The JSON documents of the protocol (docs/attach.md).
@@ -102,7 +103,9 @@ enum Documents {
     }
 
     /// The process of an `exec` request, for the shell of the container.
-    static func shellProcess(_ command: [UInt8], environment: [String], terminal: (rows: UInt16, columns: UInt16)?) -> [UInt8] {
+    static func shellProcess(
+        _ command: [UInt8], environment: [String], terminal: (rows: UInt16, columns: UInt16)?, modes: TerminalModes
+    ) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.key("args")
@@ -122,9 +125,34 @@ enum Documents {
             json.member("height", Int64(terminal.rows))
             json.member("width", Int64(terminal.columns))
             json.endObject()
+            if !modes.isEmpty {
+                json.key("terminalModes")
+                write(modes, &json)
+            }
         }
         json.endObject()
         return json.bytes
+    }
+
+    /// The modes of a terminal, for `release`; nothing where there are none.
+    static func modes(_ modes: TerminalModes) -> [UInt8] {
+        if modes.isEmpty { return [] }
+        var json = JSONWriter()
+        write(modes, &json)
+        return json.bytes
+    }
+
+    /// Those that mean something to Linux; a client may send others.
+    private static func write(_ modes: TerminalModes, _ json: inout JSONWriter) {
+        json.beginArray()
+        for opcode in TerminalModes.Opcode.allCases {
+            guard let value = modes[opcode] else { continue }
+            json.beginArray()
+            json.integer(UInt64(opcode.rawValue))
+            json.integer(UInt64(value))
+            json.endArray()
+        }
+        json.endArray()
     }
 }
 

@@ -38,6 +38,7 @@ const char *cspawn_step_name(int step) {
         [CSPAWN_TERMINAL] = "make terminal",
         [CSPAWN_TERMINAL_OWNER] = "set owner of terminal",
         [CSPAWN_TERMINAL_SIZE] = "set size of terminal",
+        [CSPAWN_TERMINAL_MODES] = "set modes of terminal",
         [CSPAWN_CONSOLE] = "bind terminal to",
         [CSPAWN_CONTROLLING_TERMINAL] = "set controlling terminal",
         [CSPAWN_STDIO] = "set standard descriptor",

@@ -20,6 +20,25 @@ static void bind_console(const struct cspawn_plan *plan, int slave) {
     close(root);
 }
 
+static tcflag_t changed(tcflag_t flags, struct cspawn_flags changes) {
+    return (flags | changes.set) & ~changes.cleared;
+}
+
+/* tcgetattr(3) and its kin are async-signal-safe (signal-safety(7)). */
+static int set_modes(int slave, const struct cspawn_modes *modes) {
+    struct termios settings;
+    if (tcgetattr(slave, &settings) < 0) return -1;
+    settings.c_iflag = changed(settings.c_iflag, modes->input);
+    settings.c_oflag = changed(settings.c_oflag, modes->output);
+    settings.c_lflag = changed(settings.c_lflag, modes->local);
+    for (int i = 0; i < NCCS; i++) {
+        if (modes->has_character[i]) settings.c_cc[i] = modes->characters[i];
+    }
+    if (modes->input_speed) cfsetispeed(&settings, modes->input_speed);
+    if (modes->output_speed) cfsetospeed(&settings, modes->output_speed);
+    return tcsetattr(slave, TCSANOW, &settings);
+}
+
 int cspawn_make_terminal(const struct cspawn_plan *plan) {
     const struct cspawn_streams *streams = &plan->streams;
     /* The real file: /dev/ptmx is a link that the image's author may have made. */
@@ -37,6 +56,7 @@ int cspawn_make_terminal(const struct cspawn_plan *plan) {
         struct winsize size = {.ws_row = streams->rows, .ws_col = streams->columns};
         if (ioctl(slave, TIOCSWINSZ, &size) < 0) cspawn_fail(plan, CSPAWN_TERMINAL_SIZE, 0);
     }
+    if (set_modes(slave, &streams->modes) < 0) cspawn_fail(plan, CSPAWN_TERMINAL_MODES, 0);
     if (streams->console) bind_console(plan, slave);
     if (ioctl(slave, TIOCSCTTY, 0) < 0) cspawn_fail(plan, CSPAWN_CONTROLLING_TERMINAL, 0);
     cspawn_tell(plan, CSPAWN_TERMINAL_MADE, master);

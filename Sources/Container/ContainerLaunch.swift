@@ -22,7 +22,7 @@ public final class ContainerLaunch {
     /// - Parameters:
     ///   - root: the mounted root file system, in the caller's view.
     ///   - placement: of the first process. The namespaces' init is made in its cgroup, too.
-    ///   - isHeld: everything is made, and the first process is started by ``release(size:)``; only where ``canBeHeld(_:)``.
+    ///   - isHeld: everything is made, and the first process is started by ``release(size:modes:)``; only where ``canBeHeld(_:)``.
     /// - Throws: ``LaunchError`` for what can be refused before anything is made.
     public static func start(
         _ spec: ContainerSpec, root: String, placement: Placement, isHeld: Bool = false
@@ -62,8 +62,10 @@ public final class ContainerLaunch {
     public var isCreated: Bool { machine.joinable != nil }
 
     /// Has the first process started, now or as soon as the container is created. To be followed by ``step()``.
-    /// - Parameter size: its terminal's, if it is to be another than the placement says.
-    public func release(size: ConsoleSize?) { machine.release(size) }
+    /// - Parameters:
+    ///   - size: its terminal's, if it is to be another than the placement says.
+    ///   - modes: its terminal's.
+    public func release(size: ConsoleSize?, modes: TerminalSettings = TerminalSettings()) { machine.release(size, modes) }
 
     /// Starts a process in a container that is created: before its own.
     ///

@@ -8,7 +8,7 @@ import Linux
 ///
 /// The steps, those in brackets only where they are needed:
 /// - new namespaces: [user from the image,] first child, [mappings,] root, [hooks,] [tether-init's cgroup,] [the wait for
-///   ``release(_:)``,] and on to
+///   ``release(_:_:)``,] and on to
 /// - the process: [user from the container,] [hooks,] child, [terminal,] exec.
 final class LaunchMachine {
     /// How long everything but hooks may take, in milliseconds. What the children do are local mounts and system calls; only a
@@ -62,7 +62,7 @@ final class LaunchMachine {
 
     /// - Parameters:
     ///   - root: nil for a process in the namespaces of `target`.
-    ///   - isHeld: the process is started only after ``release(_:)``, where there is a tether-init that can be waited with.
+    ///   - isHeld: the process is started only after ``release(_:_:)``, where there is a tether-init that can be waited with.
     init(
         _ spec: ContainerSpec, _ process: ContainerProcess, _ placement: Placement, root: RootPlan?, target: JoinTarget?,
         isHeld: Bool = false
@@ -338,9 +338,9 @@ final class LaunchMachine {
 
     /// Has the process started that was held back, or not held back at all.
     /// - Parameter size: its terminal's, if it is another than it was to have.
-    func release(_ size: ConsoleSize?) {
+    func release(_ size: ConsoleSize?, _ modes: TerminalSettings) {
         isHeld = false
-        if let size { streams.setSize(size) }
+        streams.setTerminal(size, modes)
         guard case .created = stage else { return }
         ready.unwatch()
         defer { ready.watch(awaited) }

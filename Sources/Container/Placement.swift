@@ -6,8 +6,8 @@ public struct Placement: Sendable {
     public enum Streams: Equatable, Sendable {
         /// stdout and stderr are pipes; stdin is one, or /dev/null.
         case pipes(stdin: Bool)
-        /// All three are a terminal of the container's own; nil leaves its size at 0 × 0.
-        case terminal(ConsoleSize?)
+        /// All three are a terminal of the container's own; nil leaves its size at 0 × 0, and no modes are the kernel's.
+        case terminal(ConsoleSize?, TerminalSettings = TerminalSettings())
     }
 
     /// The directory of the cgroup that the process is made in (CLONE_INTO_CGROUP), or -1. It need not be open for reading

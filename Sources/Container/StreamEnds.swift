@@ -45,8 +45,9 @@ final class StreamEnds {
 
     func fill(_ plan: inout cspawn_plan) {
         plan.streams.standard = (input?.rawValue ?? -1, output?.rawValue ?? -1, errors?.rawValue ?? -1)
-        guard case .terminal(let size) = streams else { return }
+        guard case .terminal(let size, let modes) = streams else { return }
         plan.streams.terminal = 1
+        plan.streams.modes = modes.changes
         plan.streams.console = isFirst ? 1 : 0
         if let size {
             plan.streams.has_size = 1
@@ -65,8 +66,12 @@ final class StreamEnds {
         errors = nil
     }
 
-    /// The size that the terminal shall have, if there is one.
-    func setSize(_ size: ConsoleSize) { if case .terminal = streams { streams = .terminal(size) } }
+    /// The size and the modes that the terminal shall have, if there is one.
+    /// - Parameter size: nil leaves it as it was to be.
+    func setTerminal(_ size: ConsoleSize?, _ modes: TerminalSettings) {
+        guard case .terminal(let before, _) = streams else { return }
+        streams = .terminal(size ?? before, modes)
+    }
 
     /// Takes the master that the child sent.
     func takeMaster(_ number: Int32) throws(SyscallError) {

@@ -19,6 +19,8 @@ public struct ContainerProcess: Equatable, Sendable {
     public var terminal = false
     /// `consoleSize`: only with ``terminal``; nil leaves the kernel's 0 × 0.
     public var consoleSize: ConsoleSize?
+    /// `terminalModes`: only with ``terminal``, and of a process that is started beside the container process.
+    public var terminalModes = TerminalSettings()
     /// `ioPriority`; nil leaves it to the nice value (ioprio_set(2)).
     public var ioPriority: IOPriority?
     /// `scheduler`; nil is SCHED_OTHER with nice value 0.

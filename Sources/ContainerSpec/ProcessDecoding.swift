@@ -3,8 +3,8 @@ extension ContainerProcess {
     ///
     /// What the object does not have is as in the container's own process, so that no process has more rights than that one unless it
     /// is said. A member that it has counts as a whole: `env` replaces the environment, and a `user` without `additionalGids` has none.
-    /// Only `args`, which is required, `terminal` and `consoleSize` come from the object alone. `addEnv`, which is not OCI's, has
-    /// variables that are added to the environment.
+    /// Only `args`, which is required, `terminal` and `consoleSize` come from the object alone. Not OCI's are `addEnv`, with variables
+    /// that are added to the environment, and `terminalModes`.
     /// - Parameters:
     ///   - container: what the process is started in.
     ///   - warnings: receives a note on each ignored property, at most ``SpecError/limit`` of them.
@@ -19,7 +19,10 @@ extension ContainerProcess {
         let issues = IssueList()
         var process = container.process.beside(args: [])
         let reader = ObjectReader(members: members, path: "", issues: issues)
-        process.read(reader, more: ["addEnv"])
+        process.read(reader, more: ["addEnv", "terminalModes"])
+        if let modes = reader.array("terminalModes"), process.terminal {
+            process.terminalModes = TerminalSettings(modes) { reader.report($0, "terminalModes", $1) }
+        }
         process.add(environment: reader.environment("addEnv") ?? [])
         container.checkMappings(of: process.user, "user", issues)
         warnings.append(contentsOf: issues.warnings)
@@ -50,6 +53,7 @@ extension ContainerProcess {
         process.args = args
         process.terminal = false
         process.consoleSize = nil
+        process.terminalModes = TerminalSettings()
         return process
     }
 

@@ -106,7 +106,12 @@ extension ClientMessage {
         case .stats(let tag): ClientMessage.put(.stats, tag, into: &bytes)
         case .subscribe(let tag): ClientMessage.put(.subscribe, tag, into: &bytes)
         case .ping(let tag): ClientMessage.put(.ping, tag, into: &bytes)
-        case .release(let tag, let session): ClientMessage.put(.release, tag, session, into: &bytes)
+        case .release(let tag, let session, let modes):
+            bytes.frame(Kind.release.rawValue) {
+                $0.put(tag)
+                $0.put(text: session, ControlProtocol.maximumName)
+                $0.append(contentsOf: modes.prefix(ControlProtocol.maximumModes))
+            }
         case .announce(let tag, let keys):
             bytes.frame(Kind.announce.rawValue) {
                 $0.put(tag)
@@ -179,7 +184,9 @@ extension ClientMessage {
         case .stats: return .stats(tag: tag)
         case .subscribe: return .subscribe(tag: tag)
         case .ping: return .ping(tag: tag)
-        case .release: return .release(tag: tag, session: body.text(ControlProtocol.maximumName))
+        case .release:
+            let session = body.text(ControlProtocol.maximumName)
+            return .release(tag: tag, session: session, modes: body.rest(ControlProtocol.maximumModes))
         case .announce:
             let count = body.u8()
             if count > UInt8(clamping: ControlProtocol.maximumHostKeys) { body.fail() }

@@ -129,8 +129,9 @@ public enum ClientMessage: ControlMessage, Equatable {
     case ping(tag: UInt32)
 
     /// Starts the session's process, where that waits for a client: the container's own by `attach.wait`, an exec of VIC's by
-    /// `runblock`. Answered with `done`, also where it has been started before.
-    case release(tag: UInt32, session: String = "")
+    /// `runblock`. Answered with `done`, also where it has been started before. `modes` are those of the client's terminal, for the
+    /// process's: a JSON array as in `process.terminalModes`, or nothing.
+    case release(tag: UInt32, session: String = "", modes: [UInt8] = [])
     /// The attach server's host keys, for PID 1 to publish. From the attach server alone, once. Answered with `done`.
     case announce(tag: UInt32, [HostKey])
 
@@ -147,7 +148,7 @@ public enum ClientMessage: ControlMessage, Equatable {
         case .list(let tag), .attach(let tag, _), .exec(let tag, _), .window(let tag, _, _), .detach(let tag), .stdin(let tag, _),
             .closeStdin(let tag), .resize(let tag, _, _, _), .signal(let tag, _, _), .wait(let tag, _), .forget(let tag, _),
             .stop(let tag, _, _), .reload(let tag), .pause(let tag), .resume(let tag), .stats(let tag), .subscribe(let tag),
-            .ping(let tag), .release(let tag, _), .announce(let tag, _):
+            .ping(let tag), .release(let tag, _, _), .announce(let tag, _):
             return tag
         }
     }

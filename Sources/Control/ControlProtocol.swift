@@ -18,6 +18,8 @@ public enum ControlProtocol {
     public static let maximumArguments = 256
     /// The most host keys that the attach server has.
     public static let maximumHostKeys = 8
+    /// The longest description of a terminal's modes in `release`, in bytes.
+    public static let maximumModes = 4096
 }
 
 /// Why a conversation cannot go on.

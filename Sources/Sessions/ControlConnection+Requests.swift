@@ -46,7 +46,8 @@ extension ControlConnection {
         case .reload(let tag): answer(tag, service.reload())
         case .pause(let tag): service.setPaused(true, for: self, tag: tag)
         case .resume(let tag): service.setPaused(false, for: self, tag: tag)
-        case .release(let tag, let name): if let session = find(tag, name, "start") { answer(tag, service.release(session)) }
+        case .release(let tag, let name, let modes):
+            if let session = find(tag, name, "start") { answer(tag, service.release(session, modes: modes)) }
         case .announce(let tag, let keys): answer(tag, service.announce(keys, from: self))
         case .stats(let tag):
             let document = service.statistics()

@@ -22,7 +22,8 @@ public protocol ControlService: AnyObject {
     /// Freezes the container or thaws it; `client` gets `done` or `failed` when that has happened.
     func setPaused(_ paused: Bool, for client: ControlConnection, tag: UInt32)
     /// Starts the session's process where that waits for a client.
-    func release(_ session: Session) -> RequestFailure?
+    /// - Parameter modes: of the terminal of the client that has it started: a JSON array, or nothing.
+    func release(_ session: Session, modes: [UInt8]) -> RequestFailure?
     /// Publishes the host keys of the attach server, if `client` is that.
     func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure?
     /// A JSON document.

@@ -165,12 +165,16 @@ final class ControlServer: ControlService {
         return nil
     }
 
-    func release(_ session: Session) -> RequestFailure? {
+    func release(_ session: Session, modes: [UInt8]) -> RequestFailure? {
+        let settings: TerminalSettings
+        do throws(SpecError) { settings = try TerminalSettings.decode(modes) } catch {
+            return RequestFailure(.invalid, operation: "start", object: session.id, cause: error.description)
+        }
         guard session === runtime.lifecycle.session else {
-            runtime.execs.exec(of: session)?.release()
+            runtime.execs.exec(of: session)?.release(settings)
             return session.state == .ended ? notRunning("start", session) : nil
         }
-        if runtime.lifecycle.release() { return nil }
+        if runtime.lifecycle.release(settings) { return nil }
         return RequestFailure(.notRunning, operation: "start", object: runtime.spec.tether.id, cause: "the container has ended")
     }
 

@@ -109,7 +109,7 @@ final class Execs {
             return refuse(.failed, error.description)
         }
         let placement = Placement(
-            cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize) : .pipes(stdin: wantsStdin),
+            cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize, process.terminalModes) : .pipes(stdin: wantsStdin),
             filter: runtime.lifecycle.filter)
         do throws(LaunchError) {
             guard let launch = try runtime.lifecycle.execute(process, placement) else {
@@ -252,8 +252,9 @@ final class Exec: EventHandler, SessionOwner {
 
     /// A client wants the process to be started, if it waits for that. Where that cannot be now, since the container is being made or is
     /// paused, it is started as soon as it can be.
-    func release() {
+    func release(_ modes: TerminalSettings = TerminalSettings()) {
         guard isHeld else { return }
+        if !isReleased { process.terminalModes = modes }
         isReleased = true
         startIfReleased()
     }

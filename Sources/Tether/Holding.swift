@@ -17,6 +17,8 @@ struct Holding {
     fileprivate(set) var isOver = false
     /// What a client said of the terminal before there was one.
     fileprivate(set) var consoleSize: ConsoleSize?
+    /// The modes of the terminal of the client that has the process started; they hold where it is started again, too.
+    fileprivate(set) var terminalModes = TerminalSettings()
 }
 
 extension Lifecycle {
@@ -65,9 +67,11 @@ extension Lifecycle {
     }
 
     /// A client wants the process to be started.
+    /// - Parameter modes: for its terminal; of the client that is the first to ask.
     /// - Returns: false when it is too late.
-    func release() -> Bool {
+    func release(_ modes: TerminalSettings) -> Bool {
         if stage == .over { return false }
+        if holding.isActive { holding.terminalModes = modes }
         endHold("a client attached")
         return true
     }
@@ -86,7 +90,7 @@ extension Lifecycle {
         guard stage == .held || stage == .launching else { return }
         if launch == nil { return makeGroup() }
         stage = .launching
-        launch?.release(size: holding.consoleSize)
+        launch?.release(size: holding.consoleSize, modes: holding.terminalModes)
         stepLaunch()
     }
 

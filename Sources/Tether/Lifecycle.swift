@@ -151,7 +151,9 @@ final class Lifecycle: EventHandler, SessionOwner {
         session.mayTakeInput = process.terminal || launched.tether.stdin != .none
         session.endsInputWithClient = launched.tether.stdin == .once
         let streams: Placement.Streams =
-            process.terminal ? .terminal(holding.consoleSize ?? process.consoleSize) : .pipes(stdin: launched.tether.stdin != .none)
+            process.terminal
+            ? .terminal(holding.consoleSize ?? process.consoleSize, holding.terminalModes)
+            : .pipes(stdin: launched.tether.stdin != .none)
         let placement = Placement(
             cgroup: group?.descriptor ?? -1, holderCgroup: runtime.groups.tether.descriptor, streams: streams, filter: filter)
         do throws(LaunchError) {

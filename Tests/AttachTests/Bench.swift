@@ -62,7 +62,7 @@ final class ModelPID1 {
             }
         case .detach(let tag): say(.detached(tag: tag, Detachment(.requested)))
         case _ where !answers && !isOfSession(message): break
-        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
+        case .subscribe(let tag), .announce(let tag, _), .release(let tag, _, _), .stop(let tag, _, _), .reload(let tag), .pause(let tag),
             .resume(let tag), .signal(let tag, _, _):
             say(.done(tag: tag))
         case .resize(let tag, let session, _, _):

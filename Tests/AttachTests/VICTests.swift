@@ -126,7 +126,7 @@ import Testing
         #expect(bench.pid1.messages.count { $0 == .closeStdin(tag: tag) } == 1, "the end of the channel is not a second one")
         #expect(bench.pid1.messages.contains { if case .resize(_, "main", 40, 120) = $0 { true } else { false } })
         #expect(bench.pid1.messages.contains { if case .signal(_, "main", 1) = $0 { true } else { false } })
-        #expect(bench.pid1.messages.contains { if case .release(_, "main") = $0 { true } else { false } })
+        #expect(bench.pid1.messages.contains { if case .release(_, "main", []) = $0 { true } else { false } })
         bench.pid1.say(.output(tag: tag, .stdout, offset: 0, Array("x".utf8)))
         bench.pid1.say(.exited(tag: tag, result()))
         try bench.run()
@@ -146,7 +146,7 @@ import Testing
         bench.client.connection.request(id, name: "unblock", data: Array("Unblock".utf8), wantsReply: true)
         try bench.run()
         #expect(bench.taken().replies(id) == [true])
-        #expect(bench.pid1.messages.contains { if case .release(_, "e1") = $0 { true } else { false } })
+        #expect(bench.pid1.messages.contains { if case .release(_, "e1", []) = $0 { true } else { false } })
     }
 
     @Test("a size for a session without a terminal is refused")

@@ -42,10 +42,20 @@ import Testing
         #expect(killed.status == 255)
         let terminal = try vm.ssh(["tty; echo $TERM; exit 4"], options: ["-tt", "-o", "SetEnv=TERM=vt220"])
         #expect(terminal.status == 4 && terminal.text.hasPrefix("/dev/pts/"), "\(terminal.text)\(terminal.errorText)")
+        let modes = try throughTerminal(vm, ["stty -a; exit 5"])
+        #expect(modes.status == 5, "\(modes.text)\(modes.errorText)")
+        for part in ["erase = ^H;", "intr = ^C;", "-ixon", "rows 30"] { #expect(modes.text.contains(part), "\(part): \(modes.text)") }
         let none = try vm.ssh(["nowhere-to-be-found"])
         #expect(none.status == 127 && none.errorText.contains("not found"), "\(none.errorText)")
         let subsystem = try vm.ssh(["sftp"], options: ["-s"])
         #expect(subsystem.status == 255 && subsystem.errorText.contains("subsystem request failed"), "\(subsystem.errorText)")
+    }
+
+    /// OpenSSH's client in a terminal where Backspace is Ctrl-H and Ctrl-S stops nothing, asking for one.
+    private func throughTerminal(_ vm: AttachVM, _ words: [String]) throws -> Finished {
+        let client = try vm.command(words.map { "'\($0)'" }, options: ["-tt"]).map { $0.contains(" ") && !$0.hasPrefix("'") ? "'\($0)'" : $0 }
+        let command = "stty erase '^H' -ixon rows 30 cols 100; " + client.joined(separator: " ")
+        return try run(["script", "-qefc", command, "/dev/null"])
     }
 
     /// The container process: attached to, cut off from, and attached to again without a byte lost.
@@ -161,6 +171,17 @@ import Testing
         #expect(client.status == 4 && client.text == "first\ninput\n", "\(client.text)\(client.errorText)")
         let ended = try vm.finish()
         #expect(ended.code == 4 && ended.out == "first\ninput\n" && ended.status["waiting"] == nil)
+    }
+
+    @Test("a container that waits for a client and has a terminal: it begins with the modes of the client's")
+    func waitsWithTerminal() throws {
+        let vm = try AttachVM(["sh", "-c", "stty -a; exit 4"], attach: ["wait": true]) { _, process in process["terminal"] = true }
+        for _ in 0..<50 where vm.status["waiting"] == nil { Thread.sleep(forTimeInterval: 0.1) }
+        let client = try throughTerminal(vm, [])
+        #expect(client.status == 4, "\(client.text)\(client.errorText)")
+        for part in ["erase = ^H;", "intr = ^C;", "-ixon", "rows 30"] { #expect(client.text.contains(part), "\(part): \(client.text)") }
+        let ended = try vm.finish()
+        #expect(ended.code == 4)
     }
 
     @Test("a stop while it waits, and a wait that has an end")

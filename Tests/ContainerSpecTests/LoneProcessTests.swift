@@ -36,6 +36,23 @@ import Testing
         #expect(refusedPaths(#"{"args": ["id"], "addEnv": ["=1"]}"#) == ["addEnv[0]"])
     }
 
+    @Test func aTerminalMayHaveModes() throws {
+        let process = try decodeAlone(#"{"args": ["id"], "terminal": true, "terminalModes": [[3, 8], [38, 0], [3, 127], [11, 4294967295]]}"#)
+        #expect(process.terminalModes.modes.map { $0.opcode } == [38, 3, 11])
+        #expect(process.terminalModes.modes.map { $0.value } == [0, 127, .max])
+        #expect(try decodeAlone(#"{"args": ["id"], "terminalModes": [[3, 8]]}"#).terminalModes.modes.isEmpty)
+        for wrong in ["[[0, 1]]", "[[160, 1]]", "[[3]]", "[[3, 4294967296]]", "[[3, -1]]", "[3]", #"[["3", 1]]"#] {
+            #expect(refusedPaths(#"{"args": ["id"], "terminal": true, "terminalModes": \#(wrong)}"#) == ["terminalModes[0]"], "\(wrong)")
+        }
+        #expect(refusedPaths(#"{"args": ["id"], "terminal": true, "terminalModes": 5}"#) == ["terminalModes"])
+        #expect(try TerminalSettings.decode(Array("[[3,8]]".utf8)).modes.count == 1 && TerminalSettings.decode([]).modes.isEmpty)
+        for wrong in ["5", "[[3]]", "[", "{}"] {
+            #expect(throws: SpecError.self) { try TerminalSettings.decode(Array(wrong.utf8)) }
+        }
+        let many = "[" + (0..<160).map { _ in "[3,8]" }.joined(separator: ",") + "]"
+        #expect(throws: SpecError.self) { try TerminalSettings.decode(Array(many.utf8)) }
+    }
+
     @Test func whatIsAbsentIsTheContainers() throws {
         let process = try decodeAlone(#"{"args": ["id"], "cwd": null}"#)
         var expected = container.process

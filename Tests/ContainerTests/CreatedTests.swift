@@ -70,6 +70,18 @@ extension ContainerSystemTests {
             #expect(read(container.process.terminal) == "33 101\r\n")
         }
 
+        @Test func theTerminalHasTheModesOfWhoHasItStarted() throws {
+            let root = try Root()
+            let launch = try create(shell("stty -a"), in: root, .terminal(ConsoleSize(rows: 24, columns: 80)))
+            var modes = TerminalSettings()
+            modes.set(3, 8)
+            launch.release(size: nil, modes: modes)
+            let container = try complete(launch)
+            defer { end(container) }
+            let text = read(container.process.terminal)
+            #expect(text.contains("erase = ^H;") && text.contains("rows 24"), "\(text)")
+        }
+
         @Test func hooksRunWhenItIsCreatedAndWhenItIsStarted() throws {
             let root = try Root()
             func note(_ name: String, _ file: String) -> ContainerHook {

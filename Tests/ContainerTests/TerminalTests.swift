@@ -35,6 +35,28 @@ extension ContainerSystemTests {
             #expect(text.contains("crw--w----    1 1000     5 "))
         }
 
+        @Test func aTerminalBeginsWithTheModesThatItIsGiven() throws {
+            var modes = TerminalSettings()
+            // VERASE, VINTR, none of it; IXON, ECHO, ONLCR and the speed; and what Linux does not have.
+            for (opcode, value) in [(3, 8), (1, 255), (38, 0), (53, 0), (36, 1), (129, 9600), (11, 25), (90, 1)] as [(UInt8, UInt32)] {
+                modes.set(opcode, value)
+            }
+            // It is the first that the process finds, every time: nothing is set behind its back.
+            for _ in 0..<5 {
+                let container = try start(
+                    shell("stty -a"), in: Root(), Placement(streams: .terminal(ConsoleSize(rows: 33, columns: 101), modes)))
+                defer { end(container) }
+                let text = read(container.process.terminal)
+                for part in ["erase = ^H;", "intr = <undef>;", "kill = ^U;", "speed 9600 baud", "rows 33", " -ixon ", " icrnl ", " -echo "] {
+                    #expect(text.replacingOccurrences(of: "\r\n", with: " ").contains(part), "\(part): \(text)")
+                }
+            }
+            let plain = try start(shell("stty -a"), in: Root(), Placement(streams: .terminal(nil)))
+            defer { end(plain) }
+            let text = read(plain.process.terminal)
+            #expect(text.contains("erase = ^?;") && text.contains("intr = ^C;") && !text.contains("-ixon") && !text.contains("-echo "))
+        }
+
         @Test func theConsoleIsTheTerminal() throws {
             let container = try start(
                 shell("echo to the console > /dev/console; stat -c %t:%T /dev/console /dev/pts/0"), in: Root(),

@@ -106,7 +106,7 @@ struct MessageMaker {
         case 15: return .resume(tag: tag)
         case 16: return .stats(tag: tag)
         case 17: return .subscribe(tag: tag)
-        case 18: return .release(tag: tag, session: name())
+        case 18: return .release(tag: tag, session: name(), modes: bytes(64))
         case 19:
             return .announce(
                 tag: tag,

@@ -188,8 +188,8 @@ final class TestServer: ControlService, SessionOwner {
     func forget(_ session: Session) -> RequestFailure? { nil }
     func stop(signal: Signal?, timeoutMilliseconds: UInt32?) -> RequestFailure? { nil }
     func reload() -> RequestFailure? { nil }
-    func release(_ session: Session) -> RequestFailure? {
-        releases.append(session.id)
+    func release(_ session: Session, modes: [UInt8]) -> RequestFailure? {
+        releases.append(modes.isEmpty ? session.id : session.id + " " + String(decoding: modes, as: UTF8.self))
         return nil
     }
     func announce(_ keys: [HostKey], from client: ControlConnection) -> RequestFailure? {

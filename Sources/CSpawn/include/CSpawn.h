@@ -22,6 +22,7 @@
 #include <sys/capability.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <termios.h>
 
 #include "steps.h"
 
@@ -147,6 +148,19 @@ struct cspawn_process {
 
 enum { CSPAWN_LABELS = 2 };
 
+struct cspawn_flags {
+    tcflag_t set;
+    tcflag_t cleared;
+};
+
+/* What is to be other than in a new terminal (termios(3)). */
+struct cspawn_modes {
+    struct cspawn_flags input, output, local;
+    cc_t characters[NCCS];
+    unsigned char has_character[NCCS];
+    speed_t input_speed, output_speed; /* 0: as it is */
+};
+
 /* Descriptors 0 to 2. */
 struct cspawn_streams {
     int standard[3];       /* become 0, 1 and 2; -1 with a terminal */
@@ -154,6 +168,7 @@ struct cspawn_streams {
     int console;           /* bind it to /dev/console */
     int has_size;
     unsigned short rows, columns;
+    struct cspawn_modes modes;
 };
 
 struct cspawn_plan {
