@@ -71,7 +71,7 @@ final class TestLine: @unchecked Sendable {
 
     /// What the VM says to nobody from now on, until it is what is waited for.
     /// - Returns: nil when it did not come in time.
-    func hear(seconds: Double = 10, until isEnough: ([UInt8]) -> Bool) -> [UInt8]? {
+    func hear(seconds: Double = 60, until isEnough: ([UInt8]) -> Bool) -> [UInt8]? {
         let end = Date(timeIntervalSinceNow: seconds)
         var heard: [UInt8] = []
         while Date() < end {
@@ -79,6 +79,17 @@ final class TestLine: @unchecked Sendable {
             if isEnough(heard) { return heard }
         }
         return nil
+    }
+
+    /// Asks as a VCH does, by bytes that end with a SYN and its number.
+    /// - Returns: the guest's number, and after how many seconds its answer was there; nil without one.
+    func ask(_ bytes: [UInt8]) -> (number: UInt8, seconds: Double)? {
+        let expected = [0x06, (bytes.last ?? 0) &+ 1]
+        let begun = Date()
+        inject(bytes)
+        // The answer is the last that it says, whatever the line still holds of an earlier connection.
+        guard let heard = hear(until: { $0.suffix(3).starts(with: expected) }) else { return nil }
+        return (heard[heard.count - 1], Date().timeIntervalSince(begun))
     }
 
     /// What the VM said to nobody since this was last asked, once there are `count` bytes of it.
@@ -196,7 +207,7 @@ final class AttachVM {
         self.program = program
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         func waitFor(_ file: String) {
-            for _ in 0..<900 where !FileManager.default.fileExists(atPath: file) && program.process.isRunning {
+            for _ in 0..<1800 where !FileManager.default.fileExists(atPath: file) && program.process.isRunning {
                 Thread.sleep(forTimeInterval: 0.1)
             }
         }
@@ -271,6 +282,12 @@ final class AttachVM {
         return (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
     }
 
+    /// Waits until the container process is about to be started, and for a client.
+    func waitUntilWaiting() throws {
+        for _ in 0..<600 where status["waiting"] == nil && isRunning { Thread.sleep(forTimeInterval: 0.1) }
+        try #require(status["waiting"] != nil, "\(status)")
+    }
+
     /// Waits until the container process runs: the server is there before.
     func waitForContainer() throws {
         for _ in 0..<600 where status["phase"] as? String != "running" && isRunning { Thread.sleep(forTimeInterval: 0.1) }
@@ -328,8 +345,6 @@ final class RunningClient {
     private let scratch: Scratch
 
     init(_ command: [String], _ input: Foundation.Pipe, _ scratch: Scratch) throws {
-        // One that has ended already must not take the tests with it. Ignoring the signal would be inherited.
-        signal(SIGPIPE) { _ in }
         self.input = input
         self.scratch = scratch
         out = scratch.file("client-\(UUID().uuidString)")

@@ -3,6 +3,7 @@ import Control
 import ControlClient
 import Foundation
 import LineEndpoint
+import TestSupport
 import Testing
 import VSPC
 
@@ -17,9 +18,9 @@ import VSPC
         private let before: termios
 
         init(_ arguments: [String], rows: UInt16, columns: UInt16) throws {
-            master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
-            try #require(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
-            slave = open(String(cString: ptsname(master)), O_RDWR | O_NOCTTY | O_CLOEXEC)
+            let path: String
+            (master, path) = try openTerminal()
+            slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
             var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
             _ = ioctl(master, UInt(TIOCSWINSZ), &size)
             var settings = termios()
@@ -339,10 +340,17 @@ import VSPC
         follower.standardOutput = output
         try follower.run()
         var text = ""
-        while !text.contains("line 3\n") { text += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
+        func read(until part: String) throws {
+            while !text.contains(part) {
+                let more = output.fileHandleForReading.availableData
+                try #require(!more.isEmpty, "the client has ended without \(part): \(text)")
+                text += String(decoding: more, as: UTF8.self)
+            }
+        }
+        try read(until: "line 3\n")
         // A signal to the client is one to the process.
         kill(follower.processIdentifier, SIGUSR1)
-        while !text.contains("usr1\n") { text += String(decoding: output.fileHandleForReading.availableData, as: UTF8.self) }
+        try read(until: "usr1\n")
         kill(follower.processIdentifier, SIGTERM)
         while true {
             let more = output.fileHandleForReading.availableData

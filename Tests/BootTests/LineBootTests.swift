@@ -26,24 +26,13 @@ import Testing
         #expect(ended.code == 9 && ended.out == Self.numbers(1...150_000), "\(ended.finished.errorText)")
     }
 
-    /// Asks as a VCH does.
-    /// - Returns: the guest's number, and after how many seconds its answer was there; nil without one.
-    private func ask(_ line: TestLine, _ bytes: [UInt8]) -> (number: UInt8, seconds: Double)? {
-        let expected = [0x06, (bytes.last ?? 0) &+ 1]
-        let begun = Date()
-        line.inject(bytes)
-        // The answer is the last that it says, whatever the line still holds of an earlier connection.
-        guard let heard = line.hear(until: { $0.suffix(3).starts(with: expected) }) else { return nil }
-        return (heard[heard.count - 1], Date().timeIntervalSince(begun))
-    }
-
     private func beginnings(_ vm: AttachVM) throws {
         let line = vm.line
         _ = line.take(0)
         // The measure of all others: an emulated guest that has nothing else to do.
-        let idle = try #require(ask(line, [0x16, 0x2a])).seconds
+        let idle = try #require(line.ask([0x16, 0x2a])).seconds
         func expectPrompt(_ what: String, _ bytes: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) throws -> UInt8 {
-            let answer = try #require(ask(line, bytes), "\(what): no answer", sourceLocation: sourceLocation)
+            let answer = try #require(line.ask(bytes), "\(what): no answer", sourceLocation: sourceLocation)
             #expect(answer.seconds < idle + 1, "\(what): \(answer.seconds) s, \(idle) s when idle", sourceLocation: sourceLocation)
             return answer.number
         }
@@ -102,8 +91,10 @@ import Testing
         #expect(first.wait(for: " 65000 "), "\(first.errorText)")
         // The guest is in the middle of a packet, or of many, when the next client asks.
         vm.line.drop()
-        let answer = try #require(ask(vm.line, [0x16, 0x33]), "no answer in the middle of a session")
-        #expect(answer.seconds < 2, "\(answer.seconds) s")
+        let answer = try #require(vm.line.ask([0x16, 0x33]), "no answer in the middle of a session")
+        // Not when the server would give a silent client up, after 5 s.
+        let idle = try #require(vm.line.ask([0x16, 0x34]), "no answer without a session").seconds
+        #expect(answer.seconds < idle + 4, "\(answer.seconds) s, \(idle) s when idle")
         #expect(first.finish() == 255)
         let second = try client(start + first.output.count)
         #expect(second.wait(for: " 120000 "), "\(second.errorText)")

@@ -182,7 +182,7 @@ import Testing
     @Test("a caller that has closed standard output gets the exit status all the same")
     func closedOutput() throws {
         let command = [try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk")]
-        let script = ["timeout", "60", "sh", "-c", #"exec "$@" >&-"#, "sh"]
+        let script = ["timeout", "300", "sh", "-c", #"exec "$@" >&-"#, "sh"]
         let finished = try run(script + command + ["--", "sh", "-c", "echo lost; echo kept >&2; exit 5"])
         #expect(finished.status == 5, "\(finished.errorText)")
         #expect(finished.errorText.hasSuffix("kept\n"))

@@ -148,11 +148,12 @@ import Testing
         func boot() throws -> LiveVM {
             let vm = try LiveVM(
                 ["sh", "-c", "echo first"], tether: ["id": "slow", "attach": attach], options: options, isChangeable: true, isHeld: true)
-            for _ in 0..<100 where (try? vm.shell("true").result.exitCode) != 0 { Thread.sleep(forTimeInterval: 0.1) }
+            for _ in 0..<600 where (try? vm.shell("true").result.exitCode) != 0 { Thread.sleep(forTimeInterval: 0.1) }
+            try #require(vm.shell("true").result.exitCode == 0)
             try vm.reconfigure {
                 $0["hooks"] = ["createRuntime": [["path": "/run/rootfs/bin/busybox", "args": ["sleep", "4"]]]]
                 var process = $0["process"] as? [String: Any] ?? [:]
-                process["args"] = ["sh", "-c", "echo second; sleep 2; exit 6"]
+                process["args"] = ["sh", "-c", "echo second; sleep 5; exit 6"]
                 $0["process"] = process
             }
             try vm.client.reload()

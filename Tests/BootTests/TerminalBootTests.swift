@@ -17,7 +17,7 @@ import Testing
         #expect(shell.attached?.hasTerminal == true)
         let bash = Dialogue(shell)
         try basics(bash, vm)
-        try jobs(bash)
+        try jobs(bash, vm)
         try programs(bash)
         try pastes(vm)
         try ends(vm)
@@ -44,21 +44,21 @@ import Testing
         #expect(!bash.session.output.contains("no job control") && !bash.session.output.contains("cannot set terminal process group"))
     }
 
-    private func jobs(_ bash: Dialogue) throws {
+    private func jobs(_ bash: Dialogue, _ vm: LiveVM) throws {
         // Ctrl-C reaches the foreground job and not the shell.
         try bash.send("sleep 500; echo status=$?\n")
-        try bash.untilForeground("sleep")
+        try bash.untilForeground("sleep", vm)
         try bash.send("\u{3}")
         try bash.wait("^C")
         try bash.expect("echo still-here", ["still-here"])
         // Ctrl-Z stops it, bg and fg go on with it.
         try bash.send("sleep 501\n")
-        try bash.untilForeground("sleep")
+        try bash.untilForeground("sleep", vm)
         try bash.send("\u{1A}")
         try bash.wait("Stopped")
         try bash.expect("bg; jobs", ["Running"])
         try bash.send("fg\n")
-        try bash.untilForeground("sleep")
+        try bash.untilForeground("sleep", vm)
         try bash.send("\u{3}")
         try bash.expect("jobs; echo no-jobs-left", ["no-jobs-left"])
         // A background job that reads from the terminal is stopped (SIGTTIN).
@@ -157,10 +157,17 @@ private struct Dialogue {
         }
     }
 
-    /// Gives the foreground job time to be one: the shell makes it so before it starts the program.
-    func untilForeground(_ program: String) throws {
+    /// Waits until a program is the foreground job, that is, until keys reach it and not the shell.
+    func untilForeground(_ program: String, _ vm: LiveVM) throws {
         try wait(program)
-        let end = Date().addingTimeInterval(1.5)
-        while Date() < end { _ = try? session.wait("nothing", timeout: 0.1) { false } }
+        for _ in 0..<300 {
+            // Of each process: number, (name), state, parent, group, session, terminal, the terminal's foreground group.
+            for line in try vm.shell("cat /proc/[0-9]*/stat").out.split(separator: "\n") {
+                let fields = line.split(separator: " ")
+                if fields.count > 7, fields[1] == "(\(program))", fields[2] != "T", fields[4] == fields[7] { return }
+            }
+            Thread.sleep(forTimeInterval: 0.1)
+        }
+        throw LiveVMError(description: "\(program) has not come to the foreground")
     }
 }

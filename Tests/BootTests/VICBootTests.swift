@@ -238,8 +238,14 @@ import VIC
     func stoppedWhileWaiting() throws {
         var config = VICVM.config("c1", ["sh", "-c", "echo never"]) { $0.runBlock = true }
         config.execs = [VICVM.session("e1", ["true"]), VICVM.session("e2", ["sleep", "1000"])]
-        let run = try VICVM.boot(options: ["--timeout", "40"], config)
-        #expect(run.vm.code == 124 && run.vm.out.isEmpty, "\(run.vm.finished.errorText)")
+        let run = try VICVM.boot(config) { _, kept in
+            let console = try String(contentsOfFile: kept + "/console.log", encoding: .utf8)
+            guard console.contains("waiting for a client to attach") else { return false }
+            let sets = try VICVM.sets(kept)
+            return sets.contains { $0.key.contains("|e1.detail.stoptime") && $0.value != "0" }
+                && sets.contains { $0.key.contains("|e2.started") && $0.value == "true" }
+        }
+        #expect(run.vm.code == 125 && run.vm.out.isEmpty, "\(run.vm.finished.errorText)")
         #expect(run.result("c1", "started") == "start c1: stopped while it waited for a client to attach")
         #expect(run.result("c1", "status") == "125" && run.result("c1", "detail.stoptime") != "0")
         #expect(run.result("e1", "started", isExec: true) == "true" && run.result("e1", "status", isExec: true) == "0")
@@ -264,9 +270,8 @@ import VIC
             "if [ -e /tmp/again ]; then trap 'exit 6' TERM; echo again; else touch /tmp/again; echo first; exit 5; fi; "
             + "while :; do sleep 0.1; done"
         let config = VICVM.config("c1", ["sh", "-c", script]) { $0.restart = true }
-        // The time over, the VM's power button is pressed.
-        let run = try VICVM.boot(options: ["--timeout", "25"], config)
-        #expect(run.vm.code == 124 && run.vm.out == "first\nagain\n", "\(run.vm.finished.errorText)")
+        let run = try VICVM.boot(config) { output, _ in try String(contentsOfFile: output, encoding: .utf8).contains("again") }
+        #expect(run.vm.code == 6 && run.vm.out == "first\nagain\n", "\(run.vm.finished.errorText)")
         #expect(run.result("c1", "diagnostics.resurrections") == "1" && run.result("c1", "started") == "true")
         #expect(run.result("c1", "status") == "6" && run.result("c1", "detail.stoptime") != "0")
     }

@@ -16,8 +16,14 @@ struct VICVM {
         self.vm = vm
         let text = try String(contentsOfFile: VM.kept(scratch) + "/guestinfo.vmx", encoding: .utf8)
         variables = Dictionary(uniqueKeysWithValues: text.split(separator: "\n").compactMap { Self.variable($0) })
-        let log = try String(contentsOfFile: VM.kept(scratch) + "/guestinfo.log", encoding: .utf8)
-        sets = log.split(separator: "\n").compactMap { line in
+        sets = try Self.sets(VM.kept(scratch))
+    }
+
+    /// What the guest has tried to set until now, in its order, and whether the host took it.
+    /// - Parameter kept: the directory of the run's files.
+    static func sets(_ kept: String) throws -> [(key: String, value: String, isTaken: Bool)] {
+        let log = try String(contentsOfFile: kept + "/guestinfo.log", encoding: .utf8)
+        return log.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ", maxSplits: 2)
             guard words.count == 3, let (key, value) = Self.variable(words[2]) else { return nil }
             return (key, value, words[1] == "set")
@@ -51,15 +57,24 @@ struct VICVM {
     }
 
     /// Boots the ISO with the keys of a configuration.
-    /// - Parameter raw: values in the place of the configuration's.
+    /// - Parameters:
+    ///   - raw: values in the place of the configuration's.
+    ///   - isEnough: asked with the file of the container's output and the directory of the run's files, until it says that the VM is to
+    ///     be stopped, as an interrupt of tetherctl does.
     static func boot(
-        image: String? = nil, options: [String] = [], _ config: VICExecutorConfig, raw: [(key: String, value: String)] = []
+        image: String? = nil, options: [String] = [], _ config: VICExecutorConfig, raw: [(key: String, value: String)] = [],
+        stopWhen isEnough: ((_ output: String, _ kept: String) throws -> Bool)? = nil
     ) throws -> VICVM {
         let scratch = try Scratch()
         var keys = try config.keyValues()
         for (key, value) in raw { for index in keys.indices where keys[index].key == key { keys[index].value = value } }
         let arguments = try VM.arguments(scratch, image: image, rawConfig: nil, options: options + self.options(keys))
-        return try VICVM(VM.collect(run(arguments), scratch), scratch)
+        let finished = try run(arguments) { process, output in
+            guard let isEnough else { return }
+            while process.isRunning, (try? isEnough(output, VM.kept(scratch))) != true { Thread.sleep(forTimeInterval: 0.1) }
+            process.interrupt()
+        }
+        return try VICVM(VM.collect(finished, scratch), scratch)
     }
 
     static func options(_ keys: [VICKeyValue]) -> [String] { keys.flatMap { ["--guestinfo", "\($0.key)=\($0.value)"] } }
