@@ -38,11 +38,8 @@ public struct NetworkState: Sendable {
         /// Everything that was wanted of it is there.
         public var isReady: Bool { link != nil && isSettled && failure == nil && (!settings.usesDHCP || lease != nil) }
 
-        /// What it was last set up as is there, although something else may be wanted by now, and perhaps could not be had.
-        public var isPresent: Bool {
-            link != nil && hasSettled && settings.addresses.allSatisfy { present.addresses.contains($0) }
-                && (!settings.usesDHCP || lease.map { present.addresses.contains($0.address) } ?? false)
-        }
+        /// The addresses of what it was last set up as, although something else may be wanted by now, and perhaps could not be had.
+        public var settledAddresses: [IPPrefix] { link != nil && hasSettled ? present.addresses : [] }
 
         /// The MTU of the lease. One that would take away IPv6 addresses of the configuration (RFC 8200, section 5) is none.
         fileprivate var leaseMTU: UInt32? {

@@ -103,7 +103,8 @@ final class VICReporter {
     func finish(_ exit: ExitRecord) -> Bool {
         let time = VICReporter.seconds(exit.finishedAt)
         if isStarted {
-            write(results.ended(status: Int64(exit.exitCode), at: time))
+            let start = exit.startedAt.map { VICReporter.seconds($0) } ?? 0
+            write(results.ended(status: Int64(exit.exitCode), at: time, startedAt: start))
         } else {
             let reason = VICReporter.reason(exit.error, exit.exitCode, directory)
             write(results.failed(reason, status: Int64(exit.exitCode), at: time, created: created, endsVM: true))

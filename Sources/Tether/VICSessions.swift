@@ -196,7 +196,8 @@ final class VICSessions {
         set(session.id, .over)
         stopping.removeAll { $0.id == session.id }
         guard let result = session.result else { return }
-        reporter.write(results(process).ended(status: Int64(result.exitCode), at: VICReporter.seconds(result.finishedAt)))
+        let start = VICReporter.seconds(Timestamp(nanoseconds: session.startedAt))
+        reporter.write(results(process).ended(status: Int64(result.exitCode), at: VICReporter.seconds(result.finishedAt), startedAt: start))
     }
 
     // MARK: Deadlines

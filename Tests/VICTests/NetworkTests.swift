@@ -111,6 +111,10 @@ struct NetworkTests {
         let lease = VICLease(interface: "b", address: try prefix("10.2.0.99/16"), gateway: nil, nameservers: [])
         #expect(
             plan.endpoints.map { $0.assignment([lease])?.address.text } == ["192.0.2.7/24", "10.2.0.5/16", "10.2.0.99/16", "192.0.2.8/24"])
+        // The lease runs out, and takes nothing of its neighbour's with it.
+        let left = try [prefix("10.2.0.5/16")]
+        #expect(plan.endpoints.map { $0.assignment([], on: left)?.address.text } == [nil, "10.2.0.5/16", nil, nil])
+        #expect(plan.endpoints.map { $0.assignment([lease], on: left)?.address.text } == [nil, "10.2.0.5/16", nil, nil])
     }
 
     @Test("a default route that DHCP gives outside goes before one inside, and clashes with none")
