@@ -46,7 +46,7 @@ final class VICNetworkReporter {
             let keys = endpoint.keyValues(assignment)
             if written[endpoint.network] == keys { continue }
             written[endpoint.network] = keys
-            reporter.write(keys)
+            reporter.write(keys, of: endpoint.network)
         }
         if leases == self.leases { return }
         self.leases = leases
