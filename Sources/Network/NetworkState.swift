@@ -108,7 +108,7 @@ public struct NetworkState: Sendable {
         wanted.isSettled = interface.isSettled
         wanted.present = interface.present
         wanted.addresses = settings.addresses
-        wanted.routes = settings.routes.map { Route(to: $0.destination, via: $0.gateway, metric: $0.metric, origin: .configuration) }
+        wanted.routes = settings.routes.map { Route($0) }
         guard let lease = interface.lease else {
             // What DHCP will give may be what a gateway is reached by.
             if settings.usesDHCP { wanted.routes = wanted.routes.filter { wanted.reaches($0) } }

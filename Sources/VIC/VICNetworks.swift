@@ -217,7 +217,10 @@ struct VICNetworkPlan {
         }
         for destination in endpoint.network.destinations {
             if let prefix = destination.prefix, prefix.address.isIPv4 == gateway.isIPv4 {
-                add(RouteSettings(to: prefix.length == 0 ? nil : prefix.network, via: gateway), index)
+                var route = RouteSettings(to: prefix.length == 0 ? nil : prefix.network, via: gateway)
+                // VIC, too, only logs what the kernel says against such a one.
+                route.isOptional = true
+                add(route, index)
             } else {
                 let text = destination.text ?? "nothing"
                 warn(endpoint, ["network", "destinations"], "\(text) is no network that \(gateway.text) could lead to; no route is set")
