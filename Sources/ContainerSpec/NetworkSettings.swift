@@ -56,6 +56,8 @@ public struct RouteSettings: Equatable, Sendable {
     public var gateway: IPAddress?
     /// `metric`; nil is 0, and ``standardMetric6`` for IPv6.
     public var metric: UInt32?
+    /// What the kernel says against it is no failure. VIC's dialect has such routes; `tether.network` has no property for it.
+    public var isOptional = false
 
     /// That of IPv6 routes without one. The kernel would take 1024, which is also that of a route that a router advertises: whichever
     /// comes first would keep the other one out.

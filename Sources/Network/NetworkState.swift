@@ -38,11 +38,8 @@ public struct NetworkState: Sendable {
         /// Everything that was wanted of it is there.
         public var isReady: Bool { link != nil && isSettled && failure == nil && (!settings.usesDHCP || lease != nil) }
 
-        /// What it was last set up as is there, although something else may be wanted by now, and perhaps could not be had.
-        public var isPresent: Bool {
-            link != nil && hasSettled && settings.addresses.allSatisfy { present.addresses.contains($0) }
-                && (!settings.usesDHCP || lease.map { present.addresses.contains($0.address) } ?? false)
-        }
+        /// The addresses of what it was last set up as, although something else may be wanted by now, and perhaps could not be had.
+        public var settledAddresses: [IPPrefix] { link != nil && hasSettled ? present.addresses : [] }
 
         /// The MTU of the lease. One that would take away IPv6 addresses of the configuration (RFC 8200, section 5) is none.
         fileprivate var leaseMTU: UInt32? {
@@ -111,7 +108,7 @@ public struct NetworkState: Sendable {
         wanted.isSettled = interface.isSettled
         wanted.present = interface.present
         wanted.addresses = settings.addresses
-        wanted.routes = settings.routes.map { Route(to: $0.destination, via: $0.gateway, metric: $0.metric, origin: .configuration) }
+        wanted.routes = settings.routes.map { Route($0) }
         guard let lease = interface.lease else {
             // What DHCP will give may be what a gateway is reached by.
             if settings.usesDHCP { wanted.routes = wanted.routes.filter { wanted.reaches($0) } }

@@ -50,13 +50,22 @@ public struct Route: Equatable, Sendable {
     public var origin: Origin
     /// The gateway is on the link although no address of the interface says so.
     public var isGatewayOnLink = false
+    /// What the kernel says against it is no failure: an error of it is told, and the rest done.
+    public var isOptional = false
 
     public init(to destination: IPPrefix?, via gateway: IPAddress?, metric: UInt32?, origin: Origin) {
         self.destination = destination
         self.gateway = gateway
         self.metric = metric
         self.origin = origin
+        isOptional = origin == .dhcp
         isIPv4 = (gateway ?? destination?.address)?.isIPv4 ?? true
+    }
+
+    /// One of the configuration's.
+    init(_ settings: RouteSettings) {
+        self.init(to: settings.destination, via: settings.gateway, metric: settings.metric, origin: .configuration)
+        isOptional = settings.isOptional
     }
 
     /// "default via 192.0.2.1"

@@ -50,7 +50,7 @@ public struct WantedInterface: Equatable, Sendable {
         var object: String
         /// Errors that say that it is as it should be.
         var harmless: [Int32] = []
-        /// What a DHCP server wants, without which the rest works: an error of it is told, and the next step taken.
+        /// What the rest works without, and a DHCP server wants, for example: an error of it is told, and the next step taken.
         var isOptional = false
         var part = Part.none
     }
@@ -92,7 +92,7 @@ public struct WantedInterface: Equatable, Sendable {
             steps.append(
                 Step(
                     request: .addRoute(index: index, route), operation: "add route", object: "\(route.description) to \(link.name)",
-                    harmless: present.routes.contains(route) ? Self.there : [], isOptional: route.origin == .dhcp, part: .route(position)))
+                    harmless: present.routes.contains(route) ? Self.there : [], isOptional: route.isOptional, part: .route(position)))
         }
         return steps
     }

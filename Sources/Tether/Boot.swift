@@ -93,9 +93,23 @@ final class Boot {
         log.event(.boot(version: Boot.version, kernel: String(cString: clinux_kernel_release()), interrupted: interrupted))
     }
 
+    /// Begins with a phase. After a crash in it the report has to go where this configuration wants it.
+    private func enter(_ phase: Phase) {
+        status.enter(phase)
+        saveRecoveryState()
+    }
+
+    private func saveRecoveryState() {
+        let session = status.vic?.session ?? ""
+        var state = RecoveryState(id: status.id ?? session, phase: status.phase, processID: 0)
+        state.logFormat = log?.format ?? .cri
+        state.vicSession = session
+        state.save()
+    }
+
     /// config: what to run.
     private func readConfiguration() throws(Failure) -> ContainerSpec {
-        status.enter(.config)
+        enter(.config)
         let spec = try decodeConfiguration()
         if spec.tether.debug { diagnostics.level = .debug }
         if let vic { diagnostics.debug("\(vic.fetched) of VIC's keys read") }
@@ -149,6 +163,7 @@ final class Boot {
         }
         // Whatever else may go wrong: a reader of this log takes what is no output for some.
         log?.decide(.vic)
+        saveRecoveryState()
         let spec = try vic.read()
         diagnostics.info("configuration of VIC: \(spec.tether.id)")
         return spec
@@ -156,7 +171,7 @@ final class Boot {
 
     /// devices: the storage drivers, and the one disk that is meant.
     private func findDisk(_ spec: ContainerSpec, _ stops: StopRequests) throws(Failure) -> FoundDisk {
-        status.enter(.devices)
+        enter(.devices)
         let modules: ModuleLoader
         do throws(ModuleError) { modules = try ModuleLoader() } catch { throw Failure(error.operation, error.object, error.cause) }
         let settings = spec.tether.rootfs
@@ -179,7 +194,7 @@ final class Boot {
 
     /// rootfs: mounts the image disk.
     private func mountRootfs(_ found: FoundDisk, _ stops: StopRequests) throws(Failure) {
-        status.enter(.rootfs)
+        enter(.rootfs)
         do throws(StorageError) {
             _ = try Storage.mount(found.disk, found.request, modules: found.modules, interrupt: stops.interrupt, report: note)
         } catch {

@@ -51,8 +51,8 @@ final class Execs {
         if clients >= Int(runtime.spec.tether.sessions.maxSessions) - 1 {
             return refuse(.tooMany, process.args.first ?? "", "\(clients + 1) sessions run, which is the most")
         }
-        // Its start and end are events in the log, which must not pile up where the port takes nothing.
-        if runtime.log.isFull { return refuse(.busy, "session log", "the port is behind") }
+        // Its start and end are events in the log, which would be lost. Output alone never lets it come to that.
+        if runtime.log.losesEvents { return refuse(.busy, "session log", "the port is behind") }
         return start(
             process, name: request.session, wantsStdin: request.wantsStdin, endsInputWithClient: request.endsInputWithClient,
             purpose: .client)

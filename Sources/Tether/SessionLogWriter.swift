@@ -103,8 +103,11 @@ final class SessionLogWriter: OutputLog {
     /// Events that were left out because the port takes nothing.
     private(set) var lostEvents = 0
 
+    /// Whether an event that happens now is lost.
+    var losesEvents: Bool { format != .vic && port.pending >= SessionLogWriter.eventMark }
+
     func event(_ event: SessionEvent) {
-        if port.pending >= SessionLogWriter.eventMark {
+        if losesEvents {
             guard case .exit = event else { return lostEvents &+= 1 }
         }
         let now = Clock.realtime()

@@ -65,7 +65,8 @@ final class VICDialect {
                 throw Failure("start", plan.primary.key, "the configuration has the container's own session not active")
             }
         }
-        status.notHonoured = plan.notHonoured
+        // Of sessions that run most keys are not read again: what was not honoured of them still is not.
+        status.notHonoured += plan.notHonoured.filter { !status.notHonoured.contains($0) }
         self.plan = plan
         var spec = plan.spec
         for file in plan.files.all {

@@ -31,23 +31,22 @@ final class VICNetworkReporter {
 
     /// What the adapters have may have changed.
     func update(_ state: NetworkState) {
-        let ready = state.interfaces.filter { $0.isPresent }
-        let leases = ready.compactMap { interface in
-            interface.lease.map { lease in
-                VICLease(
-                    interface: interface.settings.id, address: lease.address,
-                    gateway: lease.routes.first { $0.destination == nil }?.gateway, nameservers: lease.nameservers,
-                    searchDomains: lease.searchDomains)
-            }
+        let leases = state.interfaces.compactMap { interface -> VICLease? in
+            guard let lease = interface.lease, interface.settledAddresses.contains(lease.address) else { return nil }
+            return VICLease(
+                interface: interface.settings.id, address: lease.address,
+                gateway: lease.routes.first { $0.destination == nil }?.gateway, nameservers: lease.nameservers,
+                searchDomains: lease.searchDomains)
         }
         for endpoint in endpoints where endpoint.addressing != .external {
-            let isReady = ready.contains { $0.settings.id == endpoint.interface }
+            let interface = state.interfaces.first { $0.settings.id == endpoint.interface }
+            let assignment = endpoint.assignment(leases, on: interface?.settledAddresses ?? [])
             // What has never been there needs no word that it is gone.
-            if !isReady && written[endpoint.network] == nil { continue }
-            let keys = endpoint.keyValues(isReady ? endpoint.assignment(leases) : nil)
+            if assignment == nil && written[endpoint.network] == nil { continue }
+            let keys = endpoint.keyValues(assignment)
             if written[endpoint.network] == keys { continue }
             written[endpoint.network] = keys
-            reporter.write(keys)
+            reporter.write(keys, of: endpoint.network)
         }
         if leases == self.leases { return }
         self.leases = leases

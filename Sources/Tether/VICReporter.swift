@@ -14,18 +14,12 @@ final class VICReporter {
     var directory = "/"
     private var isStarted: Bool
 
-    /// Milliseconds before a key that was refused is tried again.
-    private static let pauses: [Int64] = [10, 100, 1000]
-    /// The most keys that wait for a host that takes none.
-    private static let waitingLimit = 4096
+    /// The most keys that are written before PID 1 looks at what else there is to do: each is a question to the host.
+    private static let burst = 16
     /// How long the end of the VM waits for them, in milliseconds.
     private static let finalPatience: Int64 = 5000
-    /// Keys that are still to be written.
-    private var waiting: [VICKeyValue] = []
-    /// How often the first of them was refused, and when it is tried again.
-    private var refused = 0
-    private var due: Int64?
-    /// The host has taken all keys.
+    private var queue = VICQueue()
+    /// Nothing was given up.
     private var isWhole = true
 
     /// - Parameter isStarted: its process had been started when PID 1 crashed.
@@ -43,59 +37,56 @@ final class VICReporter {
 
     // MARK: Writing
 
-    /// Writes keys in their order, behind those that the host has not taken yet.
-    func write(_ keys: [VICKeyValue]) {
-        waiting += keys
-        if waiting.count > VICReporter.waitingLimit {
-            diagnostics.warning("the host takes no results: \(waiting.count - VICReporter.waitingLimit) are given up")
-            waiting.removeFirst(waiting.count - VICReporter.waitingLimit)
-        }
-        if due == nil { writeWaiting() }
+    /// Has keys written in their order, soon.
+    ///
+    /// - Parameter owner: whose they are: the name of a session or a network.
+    func write(_ keys: [VICKeyValue], of owner: String) {
+        let lost = queue.append(keys, of: owner)
+        if lost == 0 { return }
+        isWhole = false
+        diagnostics.warning("the host takes no results: \(lost) are given up")
     }
 
-    /// Goes on until the host refuses. A busy one does so for a moment: then the rest waits, and nobody waits for it.
     private func writeWaiting() {
-        due = nil
-        while let pair = waiting.first {
-            if let refusal = host.set(pair.key, Array(pair.value.utf8)) {
-                guard refused < VICReporter.pauses.count else {
-                    diagnostics.warning(refusal)
-                    isWhole = false
-                    refused = 0
-                    waiting.removeFirst()
-                    continue
-                }
-                due = Clock.monotonic() &+ VICReporter.pauses[refused] &* 1_000_000
-                refused += 1
-                return
+        for _ in 0..<VICReporter.burst {
+            guard let pair = queue.next(Clock.monotonic()) else { return }
+            guard let refusal = host.set(pair.key, Array(pair.value.utf8)) else {
+                queue.taken()
+                continue
             }
-            refused = 0
-            waiting.removeFirst()
+            // By now, for to be refused may have taken long.
+            switch queue.refused(Clock.monotonic()) {
+            case .again: break
+            case .putOff: diagnostics.warning("\(refusal); it is tried again every 10 s")
+            case .givenUp:
+                isWhole = false
+                diagnostics.warning(refusal)
+            }
         }
     }
 
-    var nextDeadline: Int64? { due }
+    var nextDeadline: Int64? { queue.due }
 
-    func checkDeadlines(_ now: Int64) { if let due, due <= now { writeWaiting() } }
+    func checkDeadlines(_ now: Int64) { if let due = queue.due, due <= now { writeWaiting() } }
 
     /// Writes what is left, for the VM is about to go off.
-    /// - Returns: whether the host took all of it.
+    /// - Returns: whether the host took all that there ever was.
     private func finishWriting() -> Bool {
-        isWhole = true
+        queue.finish()
         let deadline = Deadline.after(milliseconds: VICReporter.finalPatience)
-        while let due, !deadline.hasPassed {
+        while let due = queue.due, !deadline.hasPassed {
             let pause = (due &- Clock.monotonic()) / 1_000_000 &+ 1
-            if pause > 0 { _ = poll(nil, 0, Int32(clamping: pause)) }
-            checkDeadlines(Clock.monotonic())
+            if pause > 1 { _ = poll(nil, 0, Int32(clamping: pause)) }
+            writeWaiting()
         }
-        for pair in waiting { diagnostics.warning("info-set \(pair.key): the host did not take it in time") }
-        return isWhole && waiting.isEmpty
+        for pair in queue.waiting { diagnostics.warning("info-set \(pair.key): the host did not take it in time") }
+        return isWhole && queue.waiting.isEmpty
     }
 
     /// The container process runs.
     func started(at time: Timestamp?, resurrections: Int64) {
         isStarted = true
-        write(results.started(at: VICReporter.seconds(time), created: created, resurrections: resurrections))
+        write(results.started(at: VICReporter.seconds(time), created: created, resurrections: resurrections), of: session)
     }
 
     /// The container has ended, or has not been started at all.
@@ -103,10 +94,11 @@ final class VICReporter {
     func finish(_ exit: ExitRecord) -> Bool {
         let time = VICReporter.seconds(exit.finishedAt)
         if isStarted {
-            write(results.ended(status: Int64(exit.exitCode), at: time))
+            let start = exit.startedAt.map { VICReporter.seconds($0) } ?? 0
+            write(results.ended(status: Int64(exit.exitCode), at: time, startedAt: start), of: session)
         } else {
             let reason = VICReporter.reason(exit.error, exit.exitCode, directory)
-            write(results.failed(reason, status: Int64(exit.exitCode), at: time, created: created, endsVM: true))
+            write(results.failed(reason, status: Int64(exit.exitCode), at: time, created: created, endsVM: true), of: session)
         }
         return finishWriting()
     }

@@ -149,7 +149,8 @@ final class VICSessions {
         runtime.diagnostics.warning("session \(wanted.id): \(reason)")
         reporter.write(
             results(wanted).failed(
-                reason, status: Int64(exitCode), at: VICReporter.seconds(nil), created: wanted.createTime, endsVM: false))
+                reason, status: Int64(exitCode), at: VICReporter.seconds(nil), created: wanted.createTime, endsVM: false),
+            of: wanted.id)
     }
 
     private func results(_ wanted: VICProcess) -> VICResults { VICResults(id: wanted.id, isExec: wanted.isExec) }
@@ -171,7 +172,9 @@ final class VICSessions {
         guard case .starting(let process) = state(of: session.id) else { return }
         set(session.id, .running(process))
         let time = Timestamp(nanoseconds: session.startedAt)
-        reporter.write(results(process).started(at: VICReporter.seconds(time), created: process.createTime, resurrections: 0))
+        reporter.write(
+            results(process).started(at: VICReporter.seconds(time), created: process.createTime, resurrections: 0),
+            of: session.id)
         // It may have been deactivated while it was being started.
         if stopping.contains(where: { $0.id == session.id }) { exec(session.id)?.signal(process.stopSignal) }
         startWaiting()
@@ -196,7 +199,10 @@ final class VICSessions {
         set(session.id, .over)
         stopping.removeAll { $0.id == session.id }
         guard let result = session.result else { return }
-        reporter.write(results(process).ended(status: Int64(result.exitCode), at: VICReporter.seconds(result.finishedAt)))
+        let start = VICReporter.seconds(Timestamp(nanoseconds: session.startedAt))
+        reporter.write(
+            results(process).ended(status: Int64(result.exitCode), at: VICReporter.seconds(result.finishedAt), startedAt: start),
+            of: session.id)
     }
 
     // MARK: Deadlines

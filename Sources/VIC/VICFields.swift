@@ -102,7 +102,8 @@ extension VICSession: VICElement {
             $0.strings("Env", .environment, &env)
             $0.string("Dir", .readOnly, &directory)
         }
-        coder.bool("attach", .readOnly, &attach)
+        // Every session can be attached to.
+        coder.information { $0.bool("attach", .readOnly, &attach) }
         coder.bool("openstdin", .readOnly, &openStdin)
         coder.bool("runblock", .readWrite, &runBlock)
         coder.bool("tty", .readOnly, &tty)
@@ -220,12 +221,12 @@ extension VICNetwork: VICFields {
                 $0.string("ExecutionEnvironment", .inherited, &executionEnvironment)
             }
         }
-        coder.string("type", .readWrite, &type)
+        coder.information { $0.string("type", .readWrite, &type) }
         coder.list("destinations", .readOnly, &destinations)
         coder.structure("gateway", .readOnly) { gateway.fields(&$0) }
         coder.bool("default", .readOnly, &isDefault)
         coder.addresses("dns", .readOnly, &nameservers)
-        coder.list("pools", .readOnly, &pools)
+        coder.information { $0.list("pools", .readOnly, &pools) }
         coder.integer("TrustLevel", .inherited, &trustLevel)
         coder.information { coder in
             coder.structure("assigned", .readWrite) {

@@ -40,6 +40,14 @@ public struct VICEndpoint: Equatable, Sendable {
         }
     }
 
+    /// What it has of that, as the adapter is now. Of several endpoints on one adapter each has its own: that the lease of one is over is
+    /// nothing to the others.
+    ///
+    /// - Parameter addresses: those that the adapter has.
+    public func assignment(_ leases: [VICLease], on addresses: [IPPrefix]) -> VICAssignment? {
+        assignment(leases).flatMap { addresses.contains($0.address) ? $0 : nil }
+    }
+
     /// The keys that tell the portlayer what the endpoint has.
     ///
     /// - Parameter assignment: nil where it has no address any more: then the keys are there, and say nothing.
@@ -209,7 +217,10 @@ struct VICNetworkPlan {
         }
         for destination in endpoint.network.destinations {
             if let prefix = destination.prefix, prefix.address.isIPv4 == gateway.isIPv4 {
-                add(RouteSettings(to: prefix.length == 0 ? nil : prefix.network, via: gateway), index)
+                var route = RouteSettings(to: prefix.length == 0 ? nil : prefix.network, via: gateway)
+                // VIC, too, only logs what the kernel says against such a one.
+                route.isOptional = true
+                add(route, index)
             } else {
                 let text = destination.text ?? "nothing"
                 warn(endpoint, ["network", "destinations"], "\(text) is no network that \(gateway.text) could lead to; no route is set")

@@ -140,7 +140,6 @@ extension VICExecutorConfig {
             if !words.contains(word) { words.append(word) }
             warnings.append(SpecIssue(.unsupported, key.name, "not honoured: " + text))
         }
-        let sessionKey = VICKey.session(primary.key, isExec: false)
         for mount in mounts {
             note(
                 "mounts", VICKey().field("mounts").element(mount.key), "no volume is mounted; \(mount.source.text) on \(mount.destination)")
@@ -149,15 +148,18 @@ extension VICExecutorConfig {
             let key = VICKey().field("networks").element(endpoint.key).field("network").field("TrustLevel")
             note("firewall", key, "\(endpoint.trust); no port is closed, and none redirected")
         }
-        for (key, syslog) in [(VICKey(), diagnostics.syslog), (sessionKey, primary.diagnostics.syslog)] {
-            guard let syslog else { continue }
+        func noteSyslog(_ key: VICKey, _ syslog: VICSyslog?) {
+            guard let syslog else { return }
             note("syslog", key.field("diagnostics").field("syslog"), "output is not sent to \(syslog.network) \(syslog.address)")
         }
-        for session in sessions + execs where session.key != primary.key && session.restart {
-            let isExec = !sessions.contains(session)
-            note(
-                "restart", VICKey.session(session.key, isExec: isExec).field("restart"), "only the container's own session is started again"
-            )
+        noteSyslog(VICKey(), diagnostics.syslog)
+        for (list, isExec) in [(sessions, false), (execs, true)] {
+            for session in list {
+                let key = VICKey.session(session.key, isExec: isExec)
+                noteSyslog(key, session.diagnostics.syslog)
+                guard session.restart, session.key != primary.key else { continue }
+                note("restart", key.field("restart"), "only the container's own session is started again")
+            }
         }
         if asymmetricRouting { note("asymrouting", VICKey().field("asymrouting"), "answers take the routes that all else takes") }
         return words

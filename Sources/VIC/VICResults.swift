@@ -37,8 +37,14 @@ public struct VICResults: Equatable, Sendable {
 
     /// Its process has ended.
     ///
-    /// - Parameter status: 0–255, 128 and the number of the signal for one that a signal ended.
-    public func ended(status: Int64, at time: Int64) -> [VICKeyValue] { [key("status", "\(status)"), key(detail: "stoptime", time)] }
+    /// - Parameters:
+    ///   - status: 0–255, 128 and the number of the signal for one that a signal ended.
+    ///   - time: in seconds since 1970, as are starts.
+    ///   - start: when it had started; no end is told before it. VIC takes a session whose start is later than its end for one that runs,
+    ///     and somebody in the container may have set the clock back.
+    public func ended(status: Int64, at time: Int64, startedAt start: Int64) -> [VICKeyValue] {
+        [key("status", "\(status)"), key(detail: "stoptime", max(start, time))]
+    }
 
     private func starting(_ time: Int64, _ created: Int64, _ resurrections: Int64) -> [VICKeyValue] {
         (created > 0 ? [key(detail: "createtime", created)] : []) + [
@@ -66,12 +72,12 @@ public struct VICResults: Equatable, Sendable {
             "Uids and gids must be in range 0-2147483647"
         case ("find user", _): "Unable to find user \(object): no matching entries in passwd file"
         case ("find group", _): "Unable to find group \(object): no matching entries in group file"
-        case ("exec", 127) where !object.utf8.contains(UInt8(ascii: "/")): "\(object): no such executable in PATH"
+        case ("exec", 127) where cause == "not found in PATH": "\(object): no such executable in PATH"
+        case ("exec", 127) where cause == "No such file or directory": "stat \(path(object, directory)): no such file or directory"
         // The file is there, and what it needs to run is not.
-        case ("exec", 127) where cause != "No such file or directory": "fork/exec \(path(object, directory)): no such file or directory"
-        case ("exec", 127): "stat \(path(object, directory)): no such file or directory"
+        case ("exec", 127): "fork/exec \(path(object, directory)): no such file or directory"
         case ("exec", 126) where cause == "Permission denied": "permission denied"
-        case ("exec", _): "fork/exec \(path(object, directory)): \(lowercased(cause))"
+        case ("exec", 126): "fork/exec \(path(object, directory)): \(lowercased(cause))"
         default: object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)"
         }
     }

@@ -47,24 +47,26 @@ struct VICDump {
         }
     }
 
-    /// `key = "value"` of a .vmx file, `key:  value` of govc, or `key=value`. No key has a `=`, a `:` or a space in it.
+    /// `key = "value"` of a .vmx file, `key:  value` of govc, or `key=value`. No key has a `=`, a `:` or a space in it. By bytes, for what
+    /// a value begins with may make one character of them with what stands before it.
     private mutating func take(line: ArraySlice<UInt8>) {
-        let text = Substring(String(decoding: line, as: UTF8.self)).drop { $0 == " " || $0 == "\t" }
-        guard let end = text.firstIndex(where: { $0 == "=" || $0 == ":" || $0 == " " }), end != text.startIndex else { return }
-        let (key, rest) = (String(text[..<end]), text[end...])
-        if rest.hasPrefix(" = \""), rest.hasSuffix("\""), rest.utf8.count >= 5 {
-            set(key, Self.unescaped(rest.dropFirst(4).dropLast()))
-        } else if rest.hasPrefix("=") {
-            set(key, String(rest.dropFirst()))
-        } else if rest.hasPrefix(":") {
-            set(key, String(rest.dropFirst().drop { $0 == " " }))
+        let line = line.drop { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        let key = line.prefix { $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: ":") && $0 != UInt8(ascii: " ") }
+        if key.isEmpty { return }
+        let (name, rest) = (String(decoding: key, as: UTF8.self), line[key.endIndex...])
+        if rest.starts(with: " = \"".utf8), rest.count >= 5, rest.last == UInt8(ascii: "\"") {
+            set(name, Self.unescaped(rest.dropFirst(4).dropLast()))
+        } else if rest.first == UInt8(ascii: "=") {
+            set(name, String(decoding: rest.dropFirst(), as: UTF8.self))
+        } else if rest.first == UInt8(ascii: ":") {
+            set(name, String(decoding: rest.dropFirst().drop { $0 == UInt8(ascii: " ") }, as: UTF8.self))
         }
     }
 
     /// In a .vmx file `|` and two hexadecimal digits stand for a byte.
-    private static func unescaped(_ text: Substring) -> String {
+    private static func unescaped(_ text: ArraySlice<UInt8>) -> String {
         var bytes: [UInt8] = []
-        var rest = text.utf8[...]
+        var rest = text
         while let byte = rest.popFirst() {
             let digits = rest.prefix(2)
             if byte == UInt8(ascii: "|"), digits.count == 2, let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) {

@@ -63,7 +63,10 @@ struct VICPage {
         for network in config.networks { write(network) }
         if !reading.warnings.isEmpty || !ignored.isEmpty { section("Notes") }
         for warning in reading.warnings { lines.append("  " + Self.printable(warning.description)) }
-        for key in ignored { lines.append("  not one of a container's keys: " + Self.printable(key)) }
+        for key in ignored {
+            let isSecret = key.lowercased().hasSuffix(VICKey.secretSuffix)
+            lines.append((isSecret ? "  encrypted, and not read: " : "  not one of a container's keys: ") + Self.printable(key))
+        }
     }
 
     private mutating func write(_ session: VICSession, _ title: String) {

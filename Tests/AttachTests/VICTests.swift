@@ -71,7 +71,7 @@ import Testing
             for message in bench.pid1.messages {
                 if case .wait(let tag, "done") = message { bench.pid1.say(.exited(tag: tag, result("done", exitCode: 3))) }
                 if case .wait(let tag, "never") = message {
-                    let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found")
+                    let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found in PATH")
                     bench.pid1.say(.failed(tag: tag, failure))
                 }
             }
@@ -91,7 +91,7 @@ import Testing
         try bench.run()
         _ = bench.taken()
         let first = try bench.channel("attach", extra: Array("never".utf8))
-        let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found")
+        let failure = RequestFailure(.launchFailed, exitCode: 127, operation: "exec", object: "x", cause: "not found in PATH")
         bench.pid1.say(.failed(tag: try #require(bench.pid1.attachments.last).0, failure))
         try bench.run()
         #expect(bench.taken().last == .closed(first))

@@ -43,9 +43,9 @@ import Testing
         state.take(.lease(try lease("10.0.0.5/24")), for: "lan", now: 0)
         state.take(InterfaceReport(done: old, link: link(2)), of: old)
         state.workEnded()
-        #expect(!state.isReady && state.needsWork && !state.interfaces[0].isPresent && state.interfaces[0].addresses.isEmpty)
+        #expect(!state.isReady && state.needsWork && state.interfaces[0].settledAddresses.isEmpty && state.interfaces[0].addresses.isEmpty)
         settle(&state)
-        #expect(state.isReady && state.isAtRest && state.interfaces[0].isPresent)
+        #expect(state.isReady && state.isAtRest && !state.interfaces[0].settledAddresses.isEmpty)
 
         // One that goes meanwhile is taken away, and a failure of what is not wanted any more is none.
         state.take(.lease(try lease("10.0.0.6/24")), for: "lan", now: 0)

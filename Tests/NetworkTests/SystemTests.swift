@@ -178,6 +178,27 @@ private func reports(_ wanted: [WantedInterface]) throws -> [InterfaceReport] {
         }
     }
 
+    @Test func routesThatTheRestWorksWithoutLeaveIt() throws {
+        try inNamespace {
+            try busybox(["ip", "link", "add", "type", "veth"])
+            let lan = try wanted("lan", .name("veth0")) {
+                $0.addresses = [try ipPrefix("192.0.2.7/24")]
+                // Of one whose gateway is elsewhere, and of the adapter's own network.
+                $0.routes = try [
+                    ("203.0.113.0/24", "198.51.100.1"), ("192.0.2.0/24", "192.0.2.1"), ("198.51.100.0/24", "192.0.2.1"),
+                ].map {
+                    var settings = RouteSettings(to: try ipPrefix($0), via: try ipAddress($1))
+                    settings.isOptional = true
+                    return Route(settings)
+                }
+            }
+            let report = try apply([lan])[0]
+            #expect(report.outcome == .done && report.addressesSet == [0] && report.routesSet == [2], "\(report)")
+            #expect(report.refused.map { $0.prefix { $0 != ":" } } == ["add route 203.0.113.0/24 via 198.51.100.1 to veth0", "add route 192.0.2.0/24 via 192.0.2.1 to veth0"])
+            #expect(try busybox(["ip", "route"]).contains("198.51.100.0/24 via 192.0.2.1 dev veth0"))
+        }
+    }
+
     @Test func noAdapterWaitsForTheAddressesOfAnother() throws {
         try inNamespace {
             try busybox(["ip", "link", "add", "type", "veth"])

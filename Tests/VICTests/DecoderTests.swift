@@ -35,6 +35,7 @@ struct DecoderTests {
         #expect(store.asked.count == reading.fetched && Set(store.asked).count == store.asked.count)
         for word in [
             "annotations", "layerid", "imageid", "version", "exitlogs", "ExecutionEnvironment", "started", "stoptime", "common/name",
+            "/attach", "pools", "network.type",
         ] {
             #expect(!store.asked.contains { $0.contains(word) }, "\(word)")
         }
@@ -104,7 +105,7 @@ struct DecoderTests {
         let store = minimalKeys()
         let network = "guestinfo.vice./networks|n/network"
         store["guestinfo.vice./networks"] = "VM Network|n"
-        store[network + "/pools"] = "4000000000"
+        store[network + "/dns"] = "4000000000"
         store[network + "/gateway/IP"] = "AAAA"
         store["guestinfo.vice./mounts"] = "v"
         store["guestinfo.vice./mounts|v/copymode"] = "new"
@@ -114,7 +115,7 @@ struct DecoderTests {
         let reading = try #require(try store.read())
         let paths = [
             runBlock, "guestinfo.vice..sessions|c1.detail.createtime", "guestinfo.vice./mounts|v/copymode", "guestinfo.vice./networks",
-            network + "/gateway/IP", network + "/pools",
+            network + "/gateway/IP", network + "/dns",
         ]
         #expect(reading.warnings.map { $0.path } == paths)
         #expect(reading.config.networks.map { $0.key } == ["VM Network", "n"] && reading.config.sessions.first?.runBlock == false)

@@ -111,6 +111,10 @@ struct NetworkTests {
         let lease = VICLease(interface: "b", address: try prefix("10.2.0.99/16"), gateway: nil, nameservers: [])
         #expect(
             plan.endpoints.map { $0.assignment([lease])?.address.text } == ["192.0.2.7/24", "10.2.0.5/16", "10.2.0.99/16", "192.0.2.8/24"])
+        // The lease runs out, and takes nothing of its neighbour's with it.
+        let left = try [prefix("10.2.0.5/16")]
+        #expect(plan.endpoints.map { $0.assignment([], on: left)?.address.text } == [nil, "10.2.0.5/16", nil, nil])
+        #expect(plan.endpoints.map { $0.assignment([lease], on: left)?.address.text } == [nil, "10.2.0.5/16", nil, nil])
     }
 
     @Test("a default route that DHCP gives outside goes before one inside, and clashes with none")
@@ -135,11 +139,13 @@ struct NetworkTests {
             + range("/network/destinations|1", "198.51.100.0/24")
         let network = try [id] + range("/ip", "10.2.0.5/16") + list
         let plan = try plan([("web", network + gateway)])
-        #expect(
-            plan.spec.tether.network?.interfaces.first?.routes == [
-                RouteSettings(to: try prefix("172.16.0.0/12"), via: try address("10.2.0.1")),
-                RouteSettings(to: try prefix("198.51.100.0/24"), via: try address("10.2.0.1")),
-            ])
+        let expected = try ["172.16.0.0/12", "198.51.100.0/24"].map {
+            var route = RouteSettings(to: try prefix($0), via: try address("10.2.0.1"))
+            // What the kernel says against it does not keep the container from starting.
+            route.isOptional = true
+            return route
+        }
+        #expect(plan.spec.tether.network?.interfaces.first?.routes == expected)
         // VIC looks at the destinations only where the gateway is not the default route.
         let main = try self.plan([("web", network + gateway + [isDefault])]).spec.tether.network?.interfaces.first
         #expect(main?.routes == [RouteSettings(to: nil, via: try address("10.2.0.1"))])

@@ -109,6 +109,26 @@ struct PlanTests {
         #expect(try self.plan(minimalKeys()).notHonoured.isEmpty)
     }
 
+    @Test("what is not done is said of every session that asks for it")
+    func notHonouredOfOthers() throws {
+        let store = KeyStore(portlayerKeys.filter { !$0.0.contains("/networks") && !$0.0.contains("/mounts") })
+        let exec = "guestinfo.vice./execs|e1e2e3e4/"
+        store[exec + "diagnostics/syslog/RAddr@non-persistent"] = "10.0.0.9:514"
+        store[exec + "diagnostics/syslog/Network@non-persistent"] = "tcp"
+        store[exec + "restart@non-persistent"] = "true"
+        store["guestinfo.vice./sessions|\(containerID)/diagnostics/syslog/RAddr"] = "10.0.0.8:514"
+        store["guestinfo.vice./sessions|\(containerID)/diagnostics/syslog/Network"] = "udp"
+        store["guestinfo.vice./sessions|\(containerID)/restart"] = "true"
+        let plan = try plan(store)
+        #expect(plan.notHonoured == ["syslog", "restart"])
+        #expect(
+            plan.warnings.filter { $0.kind == .unsupported }.map { $0.description } == [
+                "guestinfo.vice./sessions|\(containerID)/diagnostics/syslog: not honoured: output is not sent to udp 10.0.0.8:514",
+                exec + "diagnostics/syslog@non-persistent: not honoured: output is not sent to tcp 10.0.0.9:514",
+                exec + "restart@non-persistent: not honoured: only the container's own session is started again",
+            ])
+    }
+
     @Test("the host name, and the files of /etc, are the same for the same configuration")
     func files() throws {
         let network = "guestinfo.vice./networks|web"

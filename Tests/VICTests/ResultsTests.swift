@@ -13,9 +13,11 @@ struct ResultsTests {
         #expect(started.map { $0.value } == ["1500000001", "1500000007", "0", "2", "false", "0", "true"])
         // What the host said of it stays where it is not known.
         #expect(names(results.started(at: 7, created: 0, resurrections: 0)) == names(started).filter { $0 != "createtime" })
-        let ended = results.ended(status: 137, at: 1_500_000_009)
+        let ended = results.ended(status: 137, at: 1_500_000_009, startedAt: 1_500_000_007)
         #expect(ended.map { $0.key } == ["guestinfo.vice..sessions|c1.status", "guestinfo.vice..sessions|c1.detail.stoptime"])
         #expect(ended.map { $0.value } == ["137", "1500000009"])
+        // The clock was set back meanwhile.
+        #expect(results.ended(status: 0, at: 1_400_000_000, startedAt: 1_500_000_007).last?.value == "1500000007")
     }
 
     @Test("a failure says why; only that of the container has a time of its end")
@@ -32,6 +34,7 @@ struct ResultsTests {
     @Test(
         "reasons are in VIC's words",
         arguments: [
+            ("", "exec", "sleep", "the container is paused", 125, "exec sleep: the container is paused"),
             ("A4", "exec", "/not/there", "No such file or directory", 127, "stat /not/there: no such file or directory"),
             ("A5", "exec", "notthere", "not found in PATH", 127, "notthere: no such executable in PATH"),
             ("A6", "exec", "/etc/motd", "Permission denied", 126, "permission denied"),
@@ -42,6 +45,7 @@ struct ResultsTests {
             ("A13", "find group", "-100", "…", 125, "Uids and gids must be in range 0-2147483647"),
             ("A2", "exec", "./date", "No such file or directory", 127, "stat /srv/date: no such file or directory"),
             ("A2", "exec", "../bin/./date", "No such file or directory", 127, "stat /bin/date: no such file or directory"),
+            ("A7", "exec", "lost", "its interpreter or dynamic loader does not exist", 127, "fork/exec lost: no such file or directory"),
             ("A7", "exec", "/lost", "its interpreter or dynamic loader does not exist", 127, "fork/exec /lost: no such file or directory"),
             ("A17", "set working directory", "/file", "Not a directory", 125, "set working directory /file: Not a directory"),
         ] as [(String, String, String, String, UInt8, String)])

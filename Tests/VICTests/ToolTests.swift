@@ -15,6 +15,8 @@ struct ToolTests {
          "tether": {"id": "c0ffee", "stdin": "open", "restart": "always", "stop": {"signal": "SIGUSR1"}, "debug": true}}
         """
 
+    private static let publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
     private func spec() throws -> ContainerSpec { try ContainerSpec.decode(Array(description.utf8)) }
 
     @Test("what an OCI configuration says in VIC's keys is the same container")
@@ -78,6 +80,42 @@ struct ToolTests {
         #expect(omitted == ["root.readonly", "mounts", "process.noNewPrivileges", "tether.restart"])
     }
 
+    @Test(
+        "so is each property, and what it says beside what the keys can",
+        arguments: [
+            (#""process": {"args": ["a"], "user": {"umask": 63}}"#, "process.user.umask"),
+            (#""process": {"args": ["a"], "apparmorProfile": "x"}"#, "process.apparmorProfile"),
+            (#""process": {"args": ["a"], "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]}"#, "process.rlimits"),
+            (#""process": {"args": ["a"], "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0}}"#, "process.ioPriority"),
+            (#""process": {"args": ["a"]}, "linux": {"maskedPaths": []}"#, "linux.maskedPaths"),
+            (#""process": {"args": ["a"]}, "linux": {"readonlyPaths": []}"#, "linux.readonlyPaths"),
+            (#""process": {"args": ["a"]}, "linux": {"rootfsPropagation": "shared"}"#, "linux.rootfsPropagation"),
+            (#""process": {"args": ["a"]}, "tether": {"stdin": "once"}"#, "tether.stdin"),
+            (#""process": {"args": ["a"]}, "tether": {"stop": {"signal": "HUP", "timeoutSeconds": 60}}"#, "tether.stop"),
+            (#""process": {"args": ["a"]}, "tether": {"drain": {"graceMilliseconds": 5}}"#, "tether.drain"),
+            (#""process": {"args": ["a"]}, "tether": {"init": false}"#, "tether.init"),
+            (#""process": {"args": ["a"]}, "tether": {"log": {"partialFlushMilliseconds": 5}}"#, "tether.log"),
+            (#""process": {"args": ["a"]}, "tether": {"sessions": {"maxSessions": 5}}"#, "tether.sessions"),
+            (#""process": {"args": ["a"]}, "tether": {"memoryReserveKiB": 9000}"#, "tether.memoryReserveKiB"),
+            (
+                #""process": {"args": ["a"]}, "tether": {"attach": {"wait": true, "authorizedKeys": ["\#(publicKey)"]}}"#,
+                "tether.attach"
+            ),
+        ])
+    func omission(properties: String, name: String) throws {
+        var omitted: [String] = []
+        _ = VICExecutorConfig(try ContainerSpec.decode(Array(#"{"ociVersion": "1.2.0", \#(properties)}"#.utf8)), omitted: &omitted)
+        #expect(omitted == [name])
+    }
+
+    @Test("what waits to be attached to, without a key, has a place")
+    func waits() throws {
+        var omitted: [String] = []
+        let text = #"{"ociVersion": "1.2.0", "process": {"args": ["a"]}, "tether": {"attach": {"authentication": "none", "wait": true}}}"#
+        let config = VICExecutorConfig(try ContainerSpec.decode(Array(text.utf8)), omitted: &omitted)
+        #expect(omitted == [] && config.sessions[0].runBlock)
+    }
+
     @Test("dumps of every form hold the same keys")
     func dumps() throws {
         var omitted: [String] = []
@@ -110,6 +148,11 @@ struct ToolTests {
             #expect(try VICDump(Array("a=1\n\(line)\nb=2\n".utf8)).value(key) == value, "\(line)")
         }
         #expect(try VICDump(Array("\(key) = \"a|0Ab|7Cc\"".utf8)).value(key) == "a\nb|c")
+        // With what stands before it, it would be one character.
+        let accent = "\u{301}b\u{301}"
+        for line in ["\(key) = \"\(accent)\"", "    \(key):  \(accent)", "\(key):\(accent)", "\(key)=\(accent)"] {
+            #expect(try VICDump(Array("\(line)\n".utf8)).value(key).map { Array($0.utf8) } == Array(accent.utf8), "\(line)")
+        }
         let two = "guestinfo.vice./common/id=a\nGUESTINFO.vice./common/id=b\n"
         #expect(throws: VICDumpError.self, "of two VMs") { try VICDump(Array(two.utf8)) }
     }
@@ -125,7 +168,7 @@ struct ToolTests {
         var reading = try #require(try KeyStore(portlayerKeys).read(.all))
         reading.config.sessions[0].env = ["PATH=/bin", "DB_PASSWORD=hunter2", "API_TOKEN=", "PWD=/x"]
         reading.config.sessions[0].args = ["sh", "\u{1B}[2J"]
-        let text = VICPage.text(reading, revealing: false, ignored: ["guestinfo.vice./unknown"])
+        let text = VICPage.text(reading, revealing: false, ignored: ["guestinfo.vice./init/p@Secret", "guestinfo.vice./unknown"])
         for part in [
             "Container \(containerID)\n", "  host name      busybox1\n", "  host key       (15 bytes, hidden)\n",
             "  user           1000:1000\n",
@@ -133,7 +176,8 @@ struct ToolTests {
             "  flags          terminal, stdin open, attach, waits to be attached to\n", "Volume vol1\n",
             "  from           label://5c7f9e2a41b0d3c8\n",
             "Network dhcpnet\n", "  adapter        PCI slot 1184", "  address        by DHCP\n", "  trust          published\n",
-            "Exec e1e2e3e4\n", "not one of a container's keys: guestinfo.vice./unknown\n", "\"\\u{1b}[2J\"",
+            "Exec e1e2e3e4\n", "not one of a container's keys: guestinfo.vice./unknown\n",
+            "  encrypted, and not read: guestinfo.vice./init/p@Secret\n", "\"\\u{1b}[2J\"",
         ] {
             #expect(text.contains(part), "'\(part)' is missing in \(text)")
         }
