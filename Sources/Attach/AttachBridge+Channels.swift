@@ -23,7 +23,9 @@ extension AttachBridge {
         case .request(let id, let name, let data, let wantsReply): takeRequest(id, name, data, wantsReply)
         // What waits is sent by the next pump().
         case .windowAdjusted(let id, let bytes):
-            if let index = index(id), channels[index].dialect == .vic { channels[index].unread.read(Int(clamping: bytes)) }
+            guard let index = index(id), channels[index].dialect == .vic else { return }
+            channels[index].unread.read(Int(clamping: bytes))
+            hasRead(index)
         case .globalReply, .opened, .openFailed, .requestReply: break
         }
     }

@@ -326,6 +326,7 @@ public final class AttachBridge {
         }
         var index = 0
         while index < channels.count {
+            if channels[index].leavesOut { channels[index].leaveOutPending() }
             grant(index)
             if channels[index].phase == .finishing, channels[index].pending.isEmpty { finish(index) }
             index += 1

@@ -78,6 +78,14 @@ struct BridgeChannel {
     var stderrSent: UInt64 = 0
     /// What of it the client has not read, where it is VIC's: of others it is not asked.
     var unread = UnreadOutput()
+    /// The client, where it is VIC's, has read something on this channel.
+    var hasReader = false
+    /// Since when it takes nothing although it has never read, on the clock of the line.
+    var stalledSince: Int64?
+    /// Output that it has no room for is left out.
+    var leavesOut = false
+    /// Bytes that were.
+    var leftOut = 0
     /// Bytes of input that the client knows it may send.
     var inputWindow = 0
     /// Bytes more that it may send, and has not been told of.

@@ -21,8 +21,8 @@ public final class LineServer {
             // What waits for a slow line before a keystroke's echo on another channel.
             server.pendingOutput = 8 * 1024
             server.connection.maximumQueuedData = 4 * 1024
-            // As many as PID 1 lets clients attach at the most (`sessions.maxClients`).
-            server.connection.maximumChannels = 64
+            // A VCH has one for each session, and gives up at the first that is refused.
+            server.connection.maximumChannels = 256
         }
     }
 
@@ -214,6 +214,7 @@ public final class LineServer {
         if case .connected(let server) = state {
             next = min(server.nextDeadline ?? .max, detector.nextDeadline ?? .max)
             if bridge.hasProgress(lineMoves: hasMoved) { next = min(next, progressDue) }
+            next = min(next, bridge.nextUnread ?? .max)
         }
         return next == .max ? nil : next
     }
@@ -225,6 +226,7 @@ public final class LineServer {
         if let restart = detector.tick(now: now) { return restarted(restart, now) }
         server.tick(now: now)
         takeEvents(server)
+        bridge.leaveOutUnread(now: now)
         tellProgress(now)
     }
 

@@ -97,7 +97,8 @@ extension VICExecutorConfig {
         spec.tether.restart = primary.restart ? .always : .no
         // VIC bounds the number of execs by nothing, and leaves those that have ended in the configuration.
         spec.tether.sessions.maxSessions = 256
-        spec.tether.sessions.maxClients = 64
+        // A VCH attaches to all of them, and gives up at the first that is refused.
+        spec.tether.sessions.maxClients = 256
         // `docker attach` that pauses is waited for: it could not be told that it has missed something.
         spec.tether.sessions.slowClient = .block
         spec.tether.attach = attach(primary, &warnings)

@@ -48,7 +48,7 @@ struct PlanTests {
     @Test("as many clients as there may be, and one that does not read is waited for, as VIC's own guest did")
     func clients() throws {
         let sessions = try plan(minimalKeys()).spec.tether.sessions
-        #expect(sessions.maxSessions == 256 && sessions.maxClients == 64 && sessions.slowClient == .block)
+        #expect(sessions.maxSessions == 256 && sessions.maxClients == 256 && sessions.slowClient == .block)
     }
 
     @Test("what is executed, where, and how it is stopped")
