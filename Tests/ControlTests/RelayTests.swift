@@ -4,6 +4,7 @@ import ControlClient
 import Foundation
 import Linux
 import SessionLog
+import TestSupport
 import Testing
 
 /// The relay as a process, on a pseudo-terminal that stands for the serial line.
