@@ -142,7 +142,7 @@ let testTargets: [Target] = [
         name: "GuestInfoTests",
         dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
-        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "tetherctl"], swiftSettings: common),
+        name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "TestSupport", "tetherctl"], swiftSettings: common),
     .target(name: "CSeccompTrial", path: "Tests/CSeccompTrial", cSettings: c),
     .testTarget(
         name: "SeccompTests", dependencies: ["Seccomp", "CSeccompTrial", "ContainerSpec", "CLinux", "Linux"], swiftSettings: common),
@@ -156,7 +156,8 @@ let testTargets: [Target] = [
             "TestSupport",
         ],
         swiftSettings: common),
-    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "tetherctl"], swiftSettings: common),
+    .testTarget(name: "VICTests", dependencies: ["VIC", "ContainerSpec", "GuestInfoHost", "Linux", "SessionLog", "TestSupport", "tetherctl"],
+        swiftSettings: common),
     .testTarget(name: "ContainerTests", dependencies: ["Container", "ContainerSpec", "Linux", "CLinux"], swiftSettings: common),
     .testTarget(name: "CgroupsTests", dependencies: ["Cgroups", "CLinux", "ContainerSpec", "Linux"], swiftSettings: common),
     .testTarget(
@@ -180,7 +181,7 @@ let testTargets: [Target] = [
         ],
         swiftSettings: common),
     .testTarget(name: "DiskImageTests", dependencies: ["DiskImage"], swiftSettings: common),
-    .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH"], swiftSettings: common),
+    .testTarget(name: "AttachTests", dependencies: ["Attach", "Control", "LineHandshake", "SessionLog", "SSH", "TestSupport"], swiftSettings: common),
     .testTarget(name: "LineHandshakeTests", dependencies: ["LineHandshake"], swiftSettings: common),
     .testTarget(
         name: "SSHTests", dependencies: ["SSH", "SSHBed", "ssh-bed", "Base64Coding", "CLinux", "CZlib", "Linux"], exclude: ["VICClient", "asyncssh"],

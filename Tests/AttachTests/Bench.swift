@@ -2,20 +2,15 @@ import Attach
 import Control
 import SSH
 import SessionLog
+import TestSupport
 import Testing
 
-/// Random bytes that come again with the same seed (splitmix64).
+/// Random bytes that come again with the same seed.
 final class SeededRandom {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
+    private var generator: SeededGenerator
+    init(_ seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
-    func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
+    func next() -> UInt64 { generator.next() }
 
     var source: RandomSource { RandomSource { count in (0..<count).map { _ in UInt8(truncatingIfNeeded: self.next() >> 24) } } }
 }

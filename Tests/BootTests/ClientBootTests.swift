@@ -130,7 +130,7 @@ import VSPC
     private func arguments(_ options: [String]) throws -> [String] {
         [
             try Build.path("tetherctl"), "run", "--iso", try Build.path("tether.iso"), "--image", try Build.path("sample.vmdk"),
-            "--timeout", "300",
+            "--timeout", "1200",
         ]
             + options
     }
@@ -238,7 +238,7 @@ import VSPC
         let script = traps + "; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
         let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authorizedKeys": [line]]] }
         let data = try JSONSerialization.data(withJSONObject: config)
-        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
+        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "1200"]))
         defer { if vm.process.isRunning { vm.process.terminate() } }
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
@@ -248,7 +248,7 @@ import VSPC
         }
         let tetherctl = try Build.path("tetherctl")
         func client(_ command: String, _ options: [String] = [], _ rest: [String] = []) -> [String] {
-            ["timeout", "60", tetherctl, command, "--identity", key, "--host-key", keys] + options + [socket] + rest
+            ["timeout", "300", tetherctl, command, "--identity", key, "--host-key", keys] + options + [socket] + rest
         }
 
         let list = try run(client("ps"))
@@ -267,7 +267,7 @@ import VSPC
             defer { cut.close() }
             let input = Data((0..<150_000).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 12) })
             let through = try run(
-                ["timeout", "120", tetherctl, "exec", "--identity", key, "--host-key", keys, "-i", cut.path, "--", "cat"], input: input)
+                ["timeout", "300", tetherctl, "exec", "--identity", key, "--host-key", keys, "-i", cut.path, "--", "cat"], input: input)
             #expect(through.status == 0 && through.stdout == input, "\(through.stdout.count): \(through.errorText)")
             #expect(cut.cuts == 2 && through.errorText.contains("connecting again"), "\(through.errorText)")
         }
@@ -289,7 +289,7 @@ import VSPC
             #expect(try run(client("signal", ["--session", String(id.prefix { $0 != " " })], ["KILL"])).status == 0)
         }
 
-        let wrong = try run(["timeout", "60", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
+        let wrong = try run(["timeout", "300", tetherctl, "ps", "--identity", key, "--host-key", "SHA256:AAAA", socket])
         #expect(wrong.status == 1 && wrong.errorText.contains("is not the one that was given"), "\(wrong.errorText)")
 
         #expect(try run(client("signal", [], ["HUP"])).status == 0)
@@ -301,7 +301,7 @@ import VSPC
         let known = try String(contentsOfFile: keys, encoding: .utf8).split(separator: "\n").map { "container \($0)\n" }.joined()
         try scratch.write("known_hosts", Data(known.utf8))
         let ssh = try run([
-            "timeout", "60", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o",
+            "timeout", "300", "ssh", "-F", "/dev/null", "-i", key, "-o", "UserKnownHostsFile=\(scratch.file("known_hosts"))", "-o",
             "BatchMode=yes",
             "-o", "ProxyCommand=\(tetherctl) proxy \(socket)", "container", "echo from $0; exit 6",
         ])
@@ -325,7 +325,7 @@ import VSPC
                 listed = try run([tetherctl, "serve", "--list", "--socket", held]).text
             }
             let through = try run([
-                "timeout", "60", tetherctl, "exec", "--identity", key, "--host-key", keys, "--vm", "app1", held, "--", "sh", "-c",
+                "timeout", "300", tetherctl, "exec", "--identity", key, "--host-key", keys, "--vm", "app1", held, "--", "sh", "-c",
                 "head -c 100000 /dev/zero; exit 8",
             ])
             #expect(
@@ -370,7 +370,7 @@ import VSPC
         let script = "trap 'echo got it' USR2; trap 'exit 11' QUIT; echo ready; while :; do sleep 0.2; done"
         let config = configuration(["sh", "-c", script]) { config, _ in config["tether"] = ["attach": ["authentication": "none"]] }
         let data = try JSONSerialization.data(withJSONObject: config)
-        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "600"]))
+        let vm = try RunningProgram(VM.arguments(scratch, rawConfig: data, options: ["--timeout", "1200"]))
         defer { if vm.process.isRunning { vm.process.terminate() } }
         let (socket, keys) = (VM.kept(scratch) + "/attach.sock", VM.kept(scratch) + "/hostkeys")
         for _ in 0..<1200 where !FileManager.default.fileExists(atPath: keys) { Thread.sleep(forTimeInterval: 0.1) }
@@ -378,11 +378,11 @@ import VSPC
             Thread.sleep(forTimeInterval: 0.1)
         }
         let tetherctl = try Build.path("tetherctl")
-        let signal = try run(["timeout", "60", tetherctl, "signal", "--host-key", keys, socket, "USR2"])
+        let signal = try run(["timeout", "300", tetherctl, "signal", "--host-key", keys, socket, "USR2"])
         #expect(signal.status == 0, "\(signal.errorText)")
-        let refused = try run(["timeout", "60", tetherctl, "signal", "--host-key", keys, "--session", "none", socket, "USR2"])
+        let refused = try run(["timeout", "300", tetherctl, "signal", "--host-key", keys, "--session", "none", socket, "USR2"])
         #expect(refused.status == 1 && refused.errorText.contains("none"), "\(refused.errorText)")
-        let stop = try run(["timeout", "60", tetherctl, "stop", "--host-key", keys, "--signal", "QUIT", "--timeout", "30", socket])
+        let stop = try run(["timeout", "300", tetherctl, "stop", "--host-key", keys, "--signal", "QUIT", "--timeout", "30", socket])
         #expect(stop.status == 0, "\(stop.errorText)")
         let finished = try vm.finish()
         #expect(finished.status == 11 && finished.text == "ready\ngot it\n", "\(finished.text)\(finished.errorText)")

@@ -158,7 +158,7 @@ struct VM {
         } else {
             arguments += ["--iso", try Build.path("tether.iso")]
         }
-        arguments += ["--image", try image ?? Build.path("sample.vmdk"), "--timeout", "300"]
+        arguments += ["--image", try image ?? Build.path("sample.vmdk"), "--timeout", "1200"]
         if let rawConfig { arguments += ["--config", try scratch.write("config.json", rawConfig)] }
         return arguments + options + (command.isEmpty ? [] : ["--"] + command)
     }

@@ -1,4 +1,5 @@
 import ContainerSpec
+import TestSupport
 import Testing
 
 @Suite struct NetworkDecodingTests {
@@ -217,7 +218,7 @@ import Testing
 
     @Test("any settings, written as JSON, are read as they were")
     func roundTrip() throws {
-        var random = RandomNetwork(state: 2026)
+        var random = RandomNetwork(seed: 2026)
         for _ in 0..<300 {
             let interfaces = random.interfaces()
             let json = network("\"version\": 2, \"ethernets\": {\(interfaces.map(RandomNetwork.json).joined(separator: ", "))}")
@@ -228,16 +229,11 @@ import Testing
 
 /// Settings that can be had together, by a generator that can be repeated.
 private struct RandomNetwork: RandomNumberGenerator {
-    var state: UInt64
+    private var generator: SeededGenerator
 
-    // SplitMix64.
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+
+    mutating func next() -> UInt64 { generator.next() }
 
     private mutating func chance() -> Bool { Bool.random(using: &self) }
     private mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }

@@ -2,6 +2,7 @@ import Control
 import ControlClient
 import Linux
 import SessionLog
+import TestSupport
 import Testing
 
 /// The client against the model of PID 1's end, over a socket.

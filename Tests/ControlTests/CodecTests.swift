@@ -1,5 +1,6 @@
 import Control
 import SessionLog
+import TestSupport
 import Testing
 
 /// Feeds `bytes` in pieces as their sizes come from `size`, and takes the messages as they become whole.

@@ -4,6 +4,7 @@ import ControlClient
 import Foundation
 import Linux
 import SessionLog
+import TestSupport
 import Testing
 
 /// The relay as a process, on a pseudo-terminal that stands for the serial line.
@@ -18,7 +19,7 @@ import Testing
         line.start()
         defer { line.stop() }
         let relay = try RelayProcess(device: line.device)
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        let client = try ControlClient(serialSocket: line.path, timeout: 60)
         try client.ping()
         var maker = MessageMaker(seed: 11)
         let data = [UInt8](repeating: 0xFF, count: 1000) + (0..<2_000_000).map { _ in UInt8(truncatingIfNeeded: maker.random.next()) }
@@ -37,7 +38,7 @@ import Testing
         for round in 0..<6 {
             let relay = try RelayProcess(device: line.device)
             do {
-                let client = try ControlClient(serialSocket: line.path, timeout: 20)
+                let client = try ControlClient(serialSocket: line.path, timeout: 60)
                 try client.ping()
                 #expect(try client.list().map(\.id) == ["main"])
                 switch round % 3 {
@@ -72,7 +73,7 @@ import Testing
         try boot.write(Array("SeaBIOS (version 1.16)\r\nBooting\u{1B}[0m\r\n".utf8) + [0xFF, 0xFF, 0, 0xFF, 0x53, 0x20])
         Thread.sleep(forTimeInterval: 0.2)
         boot.close()
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        let client = try ControlClient(serialSocket: line.path, timeout: 60)
         try client.ping()
         // A mark that means nothing cannot come from a client.
         _ = consume client
@@ -89,7 +90,7 @@ import Testing
         line.start()
         defer { line.stop() }
         let relay = try RelayProcess(device: line.device)
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        let client = try ControlClient(serialSocket: line.path, timeout: 60)
         #expect(throws: ControlClientError.disconnected("it was asked to")) { try client.exec(exec("quit")).finish() }
         let end = try relay.finish()
         #expect(end?.status == 0)
@@ -102,7 +103,7 @@ import Testing
         line.start()
         defer { line.stop() }
         let relay = try RelayProcess(device: line.device)
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        let client = try ControlClient(serialSocket: line.path, timeout: 60)
         try client.ping()
         let status = try Files.readText("/proc/\(relay.pid)/status").split(separator: "\n").map(String.init)
         func field(_ name: String) -> String? {
@@ -132,7 +133,7 @@ import Testing
         settings.c_iflag |= tcflag_t(IXON | IXOFF | IXANY | INPCK)
         try attempt("tcsetattr", line.device) { tcsetattr(device.rawValue, TCSANOW, &settings) }
         let relay = try RelayProcess(device: line.device)
-        let client = try ControlClient(serialSocket: line.path, timeout: 20)
+        let client = try ControlClient(serialSocket: line.path, timeout: 60)
         try client.ping()
         try attempt("tcgetattr", line.device) { tcgetattr(device.rawValue, &settings) }
         #expect(settings.c_iflag & tcflag_t(IXON | IXOFF | IXANY | INPCK | ICRNL | INLCR | IGNCR | ISTRIP | BRKINT | PARMRK) == 0)
@@ -179,7 +180,7 @@ private final class NextClient: @unchecked Sendable {  // `outcome` is read behi
     init(_ path: String) {
         Thread.detachNewThread {
             do throws(ControlClientError) {
-                try ControlClient(serialSocket: path, timeout: 20).ping()
+                try ControlClient(serialSocket: path, timeout: 60).ping()
                 self.outcome = "done"
             } catch { self.outcome = error.description }
             self.finished.signal()

@@ -147,10 +147,10 @@ final class RelayProcess {
     var pid: Int32 { process.processIdentifier }
     var isRunning: Bool { process.isRunning }
 
-    /// Waits for its end, at most 10 s.
+    /// Waits for its end, at most a minute.
     /// - Returns: its status and what it said; nil when it does not end.
     func finish() throws -> (status: Int32, said: String)? {
-        let deadline = Deadline.after(milliseconds: 10_000)
+        let deadline = Deadline.after(milliseconds: 60_000)
         while process.isRunning {
             if deadline.hasPassed { return nil }
             Thread.sleep(forTimeInterval: 0.01)

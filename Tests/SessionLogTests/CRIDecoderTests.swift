@@ -1,4 +1,5 @@
 import SessionLog
+import TestSupport
 import Testing
 
 @Suite struct CRIDecoderTests {
@@ -8,7 +9,7 @@ import Testing
 
     @Test func roundTripsRandomBytes() {
         for seed in 0..<40 as Range<UInt64> {
-            var generator = SeededGenerator(state: seed)
+            var generator = SeededGenerator(seed: seed)
             let streams: [LogStream: [UInt8]] = [
                 .stdout: generator.bytes(Int.random(in: 0...80_000, using: &generator), newlineEvery: seed % 3 == 0 ? 0 : 200),
                 .stderr: generator.bytes(Int.random(in: 0...20_000, using: &generator), newlineEvery: 2),
@@ -96,7 +97,7 @@ import Testing
     /// Whatever is injected between two records, both come out, and every byte is accounted for.
     @Test func survivesInjectedGarbage() {
         for seed in 0..<60 as Range<UInt64> {
-            var generator = SeededGenerator(state: 1000 + seed)
+            var generator = SeededGenerator(seed: 1000 + seed)
             var log: [UInt8] = []
             var expected: [CRIRecord] = []
             var garbage: UInt64 = 0
@@ -130,7 +131,7 @@ import Testing
         #expect(glued == [.skipped(offset: 0, count: 65_537), .record(Self.decoded)])
         let most = Array(utf8: "2026-01-02T03:04:05Z stdout F ") + filler.dropLast(31) + [10]
         #expect(decodeAll(most).records.first?.bytes.count == 65_506)
-        var generator = SeededGenerator(state: 5)
+        var generator = SeededGenerator(seed: 5)
         for log in [long, filler + Array(utf8: Self.record), most, filler + filler] {
             #expect(decodeAll(log.pieces(&generator, maximum: 40_000)) == decodeAll(log))
         }
@@ -138,7 +139,7 @@ import Testing
 
     @Test func neverTrapsOnRandomOrMutatedInput() {
         for seed in 0..<300 as Range<UInt64> {
-            var generator = SeededGenerator(state: 5000 + seed)
+            var generator = SeededGenerator(seed: 5000 + seed)
             var log = seed % 2 == 0 ? generator.bytes(2000, newlineEvery: 40) : Array(utf8: String(repeating: Self.record, count: 20))
             for _ in 0..<Int.random(in: 1...60, using: &generator) {
                 log[Int.random(in: 0..<log.count, using: &generator)] = UInt8(truncatingIfNeeded: generator.next())
@@ -149,7 +150,7 @@ import Testing
 
     /// A volume that a debug build masters; the measured gigabyte is a matter of a release build.
     @Test func eightMegabytesKeepTheirDigest() {
-        var generator = SeededGenerator(state: 11)
+        var generator = SeededGenerator(seed: 11)
         let block = generator.bytes(1 << 20)
         var (encoder, decoder) = (CRIEncoder(), CRIDecoder())
         var (sent, received) = (StreamDigest(), StreamDigest())

@@ -1,5 +1,6 @@
 import Foundation
 import SessionLog
+import TestSupport
 import Testing
 
 @Suite struct CRIEncoderTests {
@@ -51,7 +52,7 @@ import Testing
     /// Lines around the bound, in one piece, byte by byte, and cut at the bound.
     @Test(arguments: [16_383, 16_384, 16_385, 32_767, 32_768, 32_769, 50_000], [1, 7, 4096, 16_384, 65_536])
     func boundsRecords(length: Int, piece: Int) {
-        var generator = SeededGenerator(state: UInt64(length))
+        var generator = SeededGenerator(seed: UInt64(length))
         let line = generator.bytes(length).map { $0 == 10 ? 11 : $0 }
         var encoder = CRIEncoder()
         var log: [UInt8] = []
@@ -71,7 +72,7 @@ import Testing
 
     /// The output does not depend on how the bytes were cut, as long as nothing is flushed between.
     @Test func cuttingDoesNotMatter() {
-        var generator = SeededGenerator(state: 7)
+        var generator = SeededGenerator(seed: 7)
         for _ in 0..<50 {
             let content = generator.bytes(Int.random(in: 1...60_000, using: &generator), newlineEvery: 300)
             var whole: [UInt8] = []
@@ -108,7 +109,7 @@ import Testing
     }
 
     @Test func digestsAgreeWithSha256sum() throws {
-        var generator = SeededGenerator(state: 3)
+        var generator = SeededGenerator(seed: 3)
         for count in [0, 1, 55, 56, 63, 64, 65, 100_000] {
             let content = generator.bytes(count)
             var digest = StreamDigest()

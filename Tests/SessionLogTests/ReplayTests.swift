@@ -3,6 +3,7 @@ import Foundation
 import Linux
 import SessionLog
 import SessionReplay
+import TestSupport
 import Testing
 
 /// One VM's session log, as PID 1 writes it.
@@ -84,7 +85,7 @@ final class TemporaryDirectory {
 
 @Suite struct ReplayTests {
     static func randomSession(seed: UInt64) -> SampleSession {
-        var generator = SeededGenerator(state: seed)
+        var generator = SeededGenerator(seed: seed)
         var session = SampleSession(exitCode: UInt8(truncatingIfNeeded: seed))
         for _ in 0..<Int.random(in: 0...40, using: &generator) {
             let stream: LogStream = Bool.random(using: &generator) ? .stdout : .stderr
@@ -212,7 +213,7 @@ final class TemporaryDirectory {
         try Data().write(to: URL(fileURLWithPath: path))
         let writer = Thread {
             guard let handle = FileHandle(forWritingAtPath: path) else { return }
-            var generator = SeededGenerator(state: 9)
+            var generator = SeededGenerator(seed: 9)
             for piece in log.pieces(&generator, maximum: max(1, log.count / 5)) {
                 handle.write(Data(piece))
                 Thread.sleep(forTimeInterval: 0.03)

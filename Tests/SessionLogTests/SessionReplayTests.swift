@@ -1,6 +1,7 @@
 import Foundation
 import SessionLog
 import SessionReplay
+import TestSupport
 import Testing
 
 @Suite struct EventDecodingTests {
@@ -228,7 +229,7 @@ import Testing
     }
 
     @Test func anyBytesAreShown() {
-        var generator = SeededGenerator(state: 2)
+        var generator = SeededGenerator(seed: 2)
         var printer = ConsolePrinter()
         var text: [UInt8] = []
         for _ in 0..<20 { text += printer.decode(generator.bytes(5000, newlineEvery: 60)) }

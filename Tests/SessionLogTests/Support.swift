@@ -1,18 +1,8 @@
 import Foundation
 import SessionLog
+import TestSupport
 
-/// A seeded generator (SplitMix64), so that a failure can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
+extension SeededGenerator {
     /// `count` bytes; `newlineEvery`, if not 0, is the mean distance of extra newlines.
     mutating func bytes(_ count: Int, newlineEvery: Int = 0) -> [UInt8] {
         (0..<count).map { _ in

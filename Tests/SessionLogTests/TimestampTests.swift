@@ -1,10 +1,11 @@
 import Foundation
 import SessionLog
+import TestSupport
 import Testing
 
 @Suite struct TimestampTests {
     @Test func agreesWithDate() throws {
-        var generator = SeededGenerator(state: 1)
+        var generator = SeededGenerator(seed: 1)
         var seconds: [Int64] = [0, 1, 59, 60, 86_399, 86_400, 951_782_399, 951_782_400, 951_868_800, 4_107_542_399, 4_107_542_400]
         seconds += (0..<300).map { _ in Int64.random(in: 0...9_223_372_035, using: &generator) }
         let list = seconds.map { "@\($0)" }.joined(separator: "\n") + "\n"

@@ -1,23 +1,12 @@
 import SessionLog
+import TestSupport
 import VIC
 
 /// Configurations that VIC's keys can express, by a generator that can be repeated.
 struct RandomConfig {
-    private var generator: Generator
+    private var generator: SeededGenerator
 
-    init(seed: UInt64) { generator = Generator(state: seed) }
-
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-        // SplitMix64.
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
     private mutating func chance() -> Bool { Bool.random(using: &generator) }
     private mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &generator) }
