@@ -98,6 +98,9 @@ final class Helper: EventHandler {
         if let process { _ = kill(process, SIGTERM) }
     }
 
+    /// Has another one take the place of this process, which may be past hearing.
+    func replace() { if let process { _ = kill(process, SIGKILL) } }
+
     func ready(role: Int32, _ event: Epoll.Event) {
         if errors?.take(isQuiet: isQuiet) == .ended { stopListening() }
     }

@@ -382,7 +382,11 @@ final class Networks: EventHandler {
             retryAt = nil
             state.retry()
         }
-        for name in state.expire(now) { runtime.diagnostics.warning("dhcp \(name): the lease has run out") }
+        for name in state.expire(now) {
+            runtime.diagnostics.warning("dhcp \(name): the lease has run out")
+            // Its client would have said so before, and have asked for another: one that hangs must not keep the VM without an address.
+            for client in clients where client.interface == name { client.helper.replace() }
+        }
         if worker != nil && workDeadline.hasPassed { stepWork(now) }
         work(now)
         checkWait(now)
