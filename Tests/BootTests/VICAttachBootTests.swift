@@ -18,6 +18,9 @@ import VIC
         let client = try VICClient(vm.line)
         #expect(client.global("container-ids") == wired("box"))
         #expect(client.global("version") == [0, 0, 0, 10])
+        // Of ours, for every client: a number that was drawn when the VM was started.
+        let boot = try #require(client.global("boot@tether"))
+        #expect(boot.count == 8 && boot != [UInt8](repeating: 0, count: 8), "\(boot)")
         #expect(client.rejection("") == "attach channel requires ID in ExtraData")
         #expect(client.rejection("c0ffee") == "session c0ffee is invalid")
 
