@@ -53,6 +53,8 @@ debian-image: build/debian.vmdk
 # Built first and as the caller, so that under sudo nothing is compiled. -H: what is remembered under root's rights stays out
 # of the caller's home.
 test: build/tether.iso $(tools) build/sample.vmdk build/interop
+	$(say) Looking at the form of the sources"
+	@swift format lint --strict -r Sources Tests Fuzz
 	$(say) Building the tests"
 	@swift build --build-tests
 	$(say) Running the tests"
