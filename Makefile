@@ -55,6 +55,8 @@ debian-image: build/debian.vmdk
 # of the caller's home.
 as_root := $(if $(filter-out 0,$(shell id -u)),sudo -E -H env "PATH=$$PATH")
 test: build/tether.iso $(tools) build/sample.vmdk build/interop
+	$(say) Looking at the form of the sources"
+	@swift format lint --strict -r Sources Tests Fuzz
 	$(say) Building the tests"
 	@swift build --build-tests
 	$(say) Running a first VM, which finds out whether KVM works here: the tests measure how long theirs take"

@@ -106,7 +106,6 @@ let hostTargets: [Target] = [
         swiftSettings: common),
     .target(name: "SessionReplay", dependencies: ["SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "DiskImage", dependencies: ["CNettle", "Linux"], swiftSettings: common),
-    .target(name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "VSPC", swiftSettings: common),
     .target(name: "LineEndpoint", dependencies: ["VSPC", "LineHandshake", "Linux", "CLinux"], swiftSettings: common),
     .target(name: "AttachClient", dependencies: ["SSH", "LineEndpoint", "Linux", "CLinux"], swiftSettings: common),
@@ -143,6 +142,9 @@ let testTargets: [Target] = [
         dependencies: ["GuestInfo", "GuestInfoHost", "PtraceBed", "CLinux", "Linux", "GuestInfoTool", "guestinfo-bed"], swiftSettings: common),
     .testTarget(
         name: "ContainerSpecTests", dependencies: ["ContainerSpec", "GuestInfoHost", "Linux", "TestSupport", "tetherctl"], swiftSettings: common),
+    // A client that can also misbehave: for tests alone.
+    .target(
+        name: "ControlClient", dependencies: ["Control", "SessionLog", "Linux", "CLinux"], path: "Tests/ControlClient", swiftSettings: common),
     .target(name: "CSeccompTrial", path: "Tests/CSeccompTrial", cSettings: c),
     .testTarget(
         name: "SeccompTests", dependencies: ["Seccomp", "CSeccompTrial", "ContainerSpec", "CLinux", "Linux"], swiftSettings: common),

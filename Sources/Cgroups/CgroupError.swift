@@ -1,7 +1,7 @@
 public import Linux
 
 /// Why something was not done to a control group.
-public struct CgroupError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct CgroupError: OperationFailure, Equatable, Sendable {
     /// What was being done: "write", "make cgroup", "limit".
     public let operation: String
     /// What it was done to: "/container/memory.max", "linux.resources.memory.swappiness".
@@ -19,9 +19,6 @@ public struct CgroupError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno.description, errno: error.errno) }
-
-    /// "write 4096 to /container/memory.max: Invalid argument"
-    public var description: String { "\(operation) \(object): \(cause)" }
 
     /// Runs system calls whose errors say all.
     static func mapping<Result: ~Copyable>(_ body: () throws(SyscallError) -> Result) throws(CgroupError) -> Result {

@@ -4,7 +4,7 @@ import ContainerSpec
 import Linux
 
 /// Why a container process was not started.
-public struct LaunchError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct LaunchError: OperationFailure, Equatable, Sendable {
     public let operation: String
     public let object: String
     public let cause: String
@@ -19,9 +19,6 @@ public struct LaunchError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno.description) }
-
-    /// "exec /bin/missing: No such file or directory"
-    public var description: String { object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)" }
 }
 
 /// Runs system calls whose failure is one of the launch.

@@ -1,7 +1,7 @@
 import Linux
 
 /// Why a module could not be loaded, or its index not be read.
-public struct ModuleError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct ModuleError: OperationFailure, Equatable, Sendable {
     /// "load module", "read module index".
     public let operation: String
     /// The module or the file.
@@ -13,8 +13,6 @@ public struct ModuleError: Error, Equatable, Sendable, CustomStringConvertible {
         self.object = object
         self.cause = cause
     }
-
-    public var description: String { "\(operation) \(object): \(cause)" }
 }
 
 /// Which of the devices that are present get their modules.

@@ -58,7 +58,9 @@ public struct Epoll: ~Copyable {
         var raw = [epoll_event](repeating: epoll_event(), count: 16)
         let count: Int32
         do throws(SyscallError) {
-            count = try attemptOnce("epoll_wait", "descriptors to wait for") { epoll_wait(descriptor.rawValue, &raw, Int32(raw.count), milliseconds) }
+            count = try attemptOnce("epoll_wait", "descriptors to wait for") {
+                epoll_wait(descriptor.rawValue, &raw, Int32(raw.count), milliseconds)
+            }
         } catch {
             if error.errno == .interrupted { return [] }
             throw error

@@ -30,7 +30,7 @@ public struct Errno: Error, Equatable, Hashable, Sendable, RawRepresentable, Cus
 }
 
 /// What every failed system call becomes: the operation, what it was done to, and why it failed.
-public struct SyscallError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct SyscallError: OperationFailure, Equatable, Sendable {
     /// The call, by its man-page name: "open", "mount", "epoll_ctl".
     public let operation: String
     /// What it was done to: a path, a device, a descriptor's role. Empty where there is nothing to name.
@@ -43,10 +43,7 @@ public struct SyscallError: Error, Equatable, Sendable, CustomStringConvertible 
         self.errno = errno
     }
 
-    /// For example "open /dev/ttyS2: No such device or address".
-    public var description: String {
-        object.isEmpty ? "\(operation): \(errno)" : "\(operation) \(object): \(errno)"
-    }
+    public var cause: String { errno.description }
 }
 
 /// Runs a system call that reports failure as -1, and repeats it while a signal interrupts it.

@@ -30,7 +30,8 @@ public struct PowerButton: ~Copyable {
             throw SyscallError("find", "generic netlink family acpi_event", .noSuchFile)
         }
         try attempt("setsockopt NETLINK_ADD_MEMBERSHIP", "acpi_event") {
-            setsockopt(opened.rawValue, GenericNetlink.socketLevel, GenericNetlink.addMembership, &group, socklen_t(MemoryLayout<UInt32>.size))
+            setsockopt(
+                opened.rawValue, GenericNetlink.socketLevel, GenericNetlink.addMembership, &group, socklen_t(MemoryLayout<UInt32>.size))
         }
         socket = opened
     }

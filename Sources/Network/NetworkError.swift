@@ -1,7 +1,7 @@
 import Linux
 
 /// Why something of the network could not be set up.
-public struct NetworkError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct NetworkError: OperationFailure, Equatable, Sendable {
     /// "add address", "dhcp".
     public let operation: String
     /// An interface, and what of it: "eth0", "192.0.2.7/24 to eth0".
@@ -23,6 +23,4 @@ public struct NetworkError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 
     init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno) }
-
-    public var description: String { "\(operation) \(object): \(cause)" }
 }

@@ -1,3 +1,5 @@
+import Linux
+
 /// A compiled profile: what seccomp(2) takes for SECCOMP_SET_MODE_FILTER.
 public struct SeccompProgram: Equatable, Sendable {
     /// The program, an array of `struct sock_filter` (eight bytes each) in the machine's byte order; at least one, at most
@@ -24,7 +26,7 @@ public struct SeccompProgram: Equatable, Sendable {
 }
 
 /// Why a profile was not compiled.
-public struct SeccompError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct SeccompError: OperationFailure, Equatable, Sendable {
     /// What was being done: "add seccomp rule".
     public let operation: String
     /// What it was done to: "SCMP_ACT_ALLOW for socket".
@@ -36,7 +38,4 @@ public struct SeccompError: Error, Equatable, Sendable, CustomStringConvertible 
         self.object = object
         self.cause = cause
     }
-
-    /// For example "add seccomp architecture SCMP_ARCH_S390X: its byte order is not this machine's".
-    public var description: String { "\(operation) \(object): \(cause)" }
 }

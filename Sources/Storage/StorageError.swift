@@ -1,5 +1,7 @@
+import Linux
+
 /// Why a disk was not found or not mounted.
-public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct StorageError: OperationFailure, Equatable, Sendable {
     public enum Kind: Equatable, Sendable {
         /// No disk matched before the deadline.
         case notFound
@@ -29,8 +31,6 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
         self.object = object
         self.cause = cause
     }
-
-    public var description: String { "\(operation) \(object): \(cause)" }
 }
 
 /// A line for the diagnostics port.

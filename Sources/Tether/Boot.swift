@@ -173,7 +173,7 @@ final class Boot {
     private func findDisk(_ spec: ContainerSpec, _ stops: StopRequests) throws(Failure) -> FoundDisk {
         enter(.devices)
         let modules: ModuleLoader
-        do throws(ModuleError) { modules = try ModuleLoader() } catch { throw Failure(error.operation, error.object, error.cause) }
+        do throws(ModuleError) { modules = try ModuleLoader() } catch { throw Failure(error) }
         let settings = spec.tether.rootfs
         var request = RootfsRequest(device: settings.device, type: settings.type, options: settings.options, target: Shutdown.rootfs)
         request.deviceTimeout = settings.timeoutSeconds &* 1000
@@ -182,7 +182,7 @@ final class Boot {
             let disk = try Storage.findDisk(request, modules: modules, uevents: uevents, interrupt: stops.interrupt, report: note)
             return FoundDisk(disk: disk, request: request, modules: modules)
         } catch {
-            throw Failure(error.operation, error.object, error.cause)
+            throw Failure(error)
         }
     }
 
@@ -198,7 +198,7 @@ final class Boot {
         do throws(StorageError) {
             _ = try Storage.mount(found.disk, found.request, modules: found.modules, interrupt: stops.interrupt, report: note)
         } catch {
-            throw Failure(error.operation, error.object, error.cause)
+            throw Failure(error)
         }
     }
 
@@ -250,7 +250,7 @@ final class Boot {
             }
             return groups
         } catch {
-            throw Failure(error.operation, error.object, error.cause)
+            throw Failure(error)
         }
     }
 

@@ -1,3 +1,4 @@
+import Container
 import Linux
 import SessionLog
 
@@ -21,7 +22,9 @@ struct Failure: Error {
         text.utf8.count <= 4096 ? text : String(decoding: text.utf8.prefix(4096), as: UTF8.self) + "…"
     }
 
-    init(_ error: SyscallError) { self.init(error.operation, error.object, error.errno.description) }
+    init(_ error: some OperationFailure) { self.init(error.operation, error.object, error.cause) }
+
+    init(_ error: LaunchError) { self.init(error.operation, error.object, error.cause, exitCode: error.exitCode) }
 
     /// "mount /dev/sda: Structure needs cleaning"
     var description: String { object.isEmpty ? "\(operation): \(cause)" : "\(operation) \(object): \(cause)" }

@@ -106,7 +106,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             if try goOn() { return startContainer() }
             stepper.resume(runtime.loop, filterPreparation.descriptor, self, role: Role.filter.rawValue)
         } catch {
-            fail(Failure(error.operation, error.object, error.cause))
+            fail(Failure(error))
         }
     }
 
@@ -136,7 +136,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             launchContainer()
         } catch {
             if error.errno?.rawValue == EBUSY && !clearDeadline.hasPassed { return }
-            fail(Failure(error.operation, error.object, error.cause))
+            fail(Failure(error))
         }
     }
 
@@ -161,7 +161,7 @@ final class Lifecycle: EventHandler, SessionOwner {
                 runtime.networks.completed(launched), root: Shutdown.rootfs, placement: placement, isHeld: holding.isActive)
             stepLaunch()
         } catch {
-            fail(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode))
+            fail(Failure(error))
         }
     }
 
@@ -176,7 +176,7 @@ final class Lifecycle: EventHandler, SessionOwner {
             if holding.isActive && launch.isCreated && stage == .launching { hold() }
         case .failed(let error):
             self.launch = nil
-            if aborting.why == nil { aborting.why = .failure(Failure(error.operation, error.object, error.cause, exitCode: error.exitCode)) }
+            if aborting.why == nil { aborting.why = .failure(Failure(error)) }
             // A client may have started processes in it while it waited; what only waits can run in the next one.
             if !isRenewed {
                 runtime.execs.containerEnded()

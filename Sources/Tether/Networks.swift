@@ -103,7 +103,7 @@ final class Networks: EventHandler {
             waitUntil = nil
         } else if let failure = state.failure ?? (due <= now ? missing : nil) {
             waitUntil = nil
-            runtime.lifecycle.fail(Failure(failure.operation, failure.object, failure.cause))
+            runtime.lifecycle.fail(Failure(failure))
         } else if missing == nil {
             waitUntil = nil
             publish(isLate: true)

@@ -15,7 +15,7 @@ extension Runtime {
                 try groups.change(to: plan)
                 for note in plan.notes { diagnostics.warning(note) }
             } catch {
-                throw Failure(error.operation, error.object, error.cause)
+                throw Failure(error)
             }
             spec = new
             // Nothing from here on can fail.

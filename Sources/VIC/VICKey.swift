@@ -17,6 +17,8 @@ public struct VICKey: Equatable, Sendable {
     public static let prefix = "guestinfo.vice."
     /// Behind the keys that the host forgets when the VM is powered off.
     public static let nonPersistentSuffix = "@non-persistent"
+    /// Behind the keys whose value is encrypted (NaCl's secretbox). No field of a container has one.
+    public static let secretSuffix = "@secret"
 
     private var path: [UInt8]
     /// Whether the guest may write it.

@@ -83,7 +83,7 @@ final class ModelGuest: @unchecked Sendable {
         self.authorized = authorized
         var template = Array("/tmp/tether-attach-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
-        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         path = directory + "/attach.sock"
         state = session
         conditions = weather

@@ -181,12 +181,12 @@ import Testing
         #expect(third.code == 0 && third.out == "1\n", "\(third.finished.errorText)")
     }
 
-    @Test("while a container that is to wait is being made, what is read anew holds for it, also where a client attaches before it is there")
+    @Test("while a container that is to wait is being made: what is read anew holds, also where a client attaches before it is there")
     func launching() throws {
         let attach: [String: Any] = ["device": "/dev/ttyS3", "wait": true, "authentication": "none"]
         let vm = try LiveVM(
-            ["sh", "-c", "echo first"], tether: ["id": "young", "attach": attach], options: ["--qemu-arg", "-serial", "--qemu-arg", "null"],
-            isChangeable: true, isHeld: true
+            ["sh", "-c", "echo first"], tether: ["id": "young", "attach": attach],
+            options: ["--qemu-arg", "-serial", "--qemu-arg", "null"], isChangeable: true, isHeld: true
         ) { config, _ in
             config["hooks"] = ["createRuntime": [["path": "/run/rootfs/bin/busybox", "args": ["sleep", "20"]]]]
         }

@@ -39,7 +39,7 @@ import Testing
         ]
         let (result, out, err) = try vm.shell(script, members)
         #expect(result.exitCode == 0 && result.signal == 0 && !result.coreDumped && !result.oomKilled, "\(err)")
-        #expect(result.startedAt != nil && result.finishedAt >= result.startedAt!)
+        #expect(try result.finishedAt >= #require(result.startedAt))
         for line in ["no-terminal", "NoNewPrivs:\t1"] {
             #expect(out.contains(line + "\n"), "'\(line)' is missing in \(out)\(err)")
         }

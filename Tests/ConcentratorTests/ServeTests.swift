@@ -39,7 +39,7 @@ import VSPC
     private func directory() throws -> String {
         var template = Array("/tmp/tether-serve-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
-        return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     @Test("it holds a thousand idle lines in little memory, lists them and lends one")

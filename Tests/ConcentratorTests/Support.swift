@@ -19,7 +19,7 @@ final class Server: @unchecked Sendable {
     init(maximumLines: Int = 1000, reserve: Int = 2 << 20) throws {
         var template = Array("/tmp/tether-serve-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
-        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         socket = directory + "/serve.sock"
         let log = Logger(label: "serve") { _ in SwiftLogNoOpLogHandler() }
         let concentrator = try Concentrator(

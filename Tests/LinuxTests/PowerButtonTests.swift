@@ -21,7 +21,8 @@ import Testing
     }
 
     @Test func theFirstGroupIsTaken() {
-        let groups = attribute(1, attribute(1, Array("acpi_mc_group".utf8) + [0]) + attribute(2, [9, 0, 0, 0])) + attribute(2, attribute(2, [10, 0, 0, 0]))
+        let first = attribute(1, Array("acpi_mc_group".utf8) + [0]) + attribute(2, [9, 0, 0, 0])
+        let groups = attribute(1, first) + attribute(2, attribute(2, [10, 0, 0, 0]))
         // NLA_F_NESTED is no part of the type.
         let answer = datagram(0x10, attribute(2, Array("acpi_event".utf8) + [0]) + attribute(7 | 0x8000, groups))
         #expect(GenericNetlink.firstMulticastGroup(in: answer) == 9)
