@@ -1,3 +1,4 @@
+import SSH
 import SessionLog
 
 /// Channels of a VCH's that nobody reads. While its line is up it joins every session, also those that none of its users is attached to;

@@ -52,6 +52,8 @@ public final class AttachSession {
     var inputEndIsTaken = false
     /// Not all input has reached the guest, or not surely.
     var inputIsIncomplete = false
+    /// Output that was asked for is lost.
+    private var outputIsIncomplete = false
     var outcome: AttachOutcome?
     private var pendingSignals: [Int32] = []
 
@@ -243,8 +245,9 @@ public final class AttachSession {
         }
         hasTerminal = terminal
         (stdoutOffset, stderrOffset) = (offsets[0], offsets[1])
-        for (name, lost) in [("stdout", offsets[2]), ("stderr", offsets[3])] where lost > 0 {
+        for (name, lost, descriptor) in [("stdout", offsets[2], options.stdout), ("stderr", offsets[3], options.stderr)] where lost > 0 {
             options.log("\(lost) bytes of \(name) are lost: the guest does not keep them any more")
+            if isatty(descriptor) == 0 { outputIsIncomplete = true }
         }
         if wantsInput { try resumeInput(isInputCounted ? inputTaken : nil) }
         isStarted = true
@@ -283,6 +286,10 @@ public final class AttachSession {
         // A stream that was not followed has its end elsewhere.
         if let totals, followsAll, let stdoutOffset, let stderrOffset, totals != (stdoutOffset, stderrOffset) {
             options.log("the process wrote \(totals.stdout) and \(totals.stderr) bytes, and \(stdoutOffset) and \(stderrOffset) arrived")
+            outputIsIncomplete = true
+        }
+        // A script must not take it for all.
+        if outputIsIncomplete {
             throw .refused(operation: "attach", object: session, cause: "the output is not complete", code: "", exitCode: 125)
         }
         // A person at a terminal has read it, and seen what became of it.

@@ -120,7 +120,8 @@ final class InteractiveRun: @unchecked Sendable {
         // From the first byte: what is not kept of it any more, because the first answer was lost, is told.
         var options = AttachOptions(.attach(session: "", stdoutFrom: "0", stderrFrom: "0"))
         options.wantsInput = isInteractive
-        options.terminal = hasTerminal ? terminal : nil
+        // One that nobody reads stays as it is, so that Ctrl-C is a signal.
+        options.terminal = hasTerminal && isInteractive ? LocalTerminal(0) : nil
         // A session that was left would have nobody who ends the VM.
         options.detachKeys = .none
         options.signals = signalInput

@@ -149,6 +149,16 @@ import VSPC
         #expect(program.isRestored, "the terminal is left as it was")
     }
 
+    @Test("run -t without -i leaves the keyboard as it is: Ctrl-C stops the container")
+    func runTerminalOnly() throws {
+        let script = "trap 'echo stopped; exit 7' TERM; tty; echo ready; while :; do sleep 0.2; done"
+        let program = try TerminalProgram(try arguments(["-t", "--", "sh", "-c", script]), rows: 33, columns: 111)
+        try program.wait(for: "ready")
+        program.type("\u{3}")
+        #expect(try program.finish() == 7)
+        #expect(program.text.contains("/dev/pts/") && program.text.contains("stopped"))
+    }
+
     @Test("in run -it, Ctrl-C is the container's")
     func interrupt() throws {
         let script = "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.2; done"
