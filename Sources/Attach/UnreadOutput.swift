@@ -28,8 +28,8 @@ struct UnreadOutput {
         let (out, err) = stream == .stdout ? (count, 0) : (0, count)
         stdout += out
         stderr += err
-        if let last = parts.indices.last, parts.count >= Self.maximum || (stream == .stdout ? parts[last].stderr : parts[last].stdout) == 0
-        {
+        let last = parts.count - 1
+        if last >= 0, parts.count >= Self.maximum || (stream == .stdout ? parts[last].stderr : parts[last].stdout) == 0 {
             parts[last].stdout += out
             parts[last].stderr += err
         } else {

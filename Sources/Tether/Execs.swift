@@ -109,7 +109,8 @@ final class Execs {
             return refuse(.failed, error.description)
         }
         let placement = Placement(
-            cgroup: group.descriptor, streams: process.terminal ? .terminal(process.consoleSize, process.terminalModes) : .pipes(stdin: wantsStdin),
+            cgroup: group.descriptor,
+            streams: process.terminal ? .terminal(process.consoleSize, process.terminalModes) : .pipes(stdin: wantsStdin),
             filter: runtime.lifecycle.filter)
         do throws(LaunchError) {
             guard let launch = try runtime.lifecycle.execute(process, placement) else {

@@ -53,8 +53,8 @@ import Testing
 
     /// OpenSSH's client in a terminal where Backspace is Ctrl-H and Ctrl-S stops nothing, asking for one.
     private func throughTerminal(_ vm: AttachVM, _ words: [String]) throws -> Finished {
-        let client = try vm.command(words.map { "'\($0)'" }, options: ["-tt"]).map { $0.contains(" ") && !$0.hasPrefix("'") ? "'\($0)'" : $0 }
-        let command = "stty erase '^H' -ixon rows 30 cols 100; " + client.joined(separator: " ")
+        let client = try vm.command(words, options: ["-tt"]).map { "'\($0)'" }.joined(separator: " ")
+        let command = "stty erase '^H' -ixon rows 30 cols 100; \(client)"
         return try run(["script", "-qefc", command, "/dev/null"])
     }
 

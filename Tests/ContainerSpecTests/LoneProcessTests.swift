@@ -37,7 +37,8 @@ import Testing
     }
 
     @Test func aTerminalMayHaveModes() throws {
-        let process = try decodeAlone(#"{"args": ["id"], "terminal": true, "terminalModes": [[3, 8], [38, 0], [3, 127], [11, 4294967295]]}"#)
+        let modes = "[[3, 8], [38, 0], [3, 127], [11, 4294967295]]"
+        let process = try decodeAlone(#"{"args": ["id"], "terminal": true, "terminalModes": \#(modes)}"#)
         #expect(process.terminalModes.modes.map { $0.opcode } == [38, 3, 11])
         #expect(process.terminalModes.modes.map { $0.value } == [0, 127, .max])
         #expect(try decodeAlone(#"{"args": ["id"], "terminalModes": [[3, 8]]}"#).terminalModes.modes.isEmpty)

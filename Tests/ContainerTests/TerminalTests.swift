@@ -47,7 +47,8 @@ extension ContainerSystemTests {
                     shell("stty -a"), in: Root(), Placement(streams: .terminal(ConsoleSize(rows: 33, columns: 101), modes)))
                 defer { end(container) }
                 let text = read(container.process.terminal)
-                for part in ["erase = ^H;", "intr = <undef>;", "kill = ^U;", "speed 9600 baud", "rows 33", " -ixon ", " icrnl ", " -echo "] {
+                let parts = ["erase = ^H;", "intr = <undef>;", "kill = ^U;", "speed 9600 baud", "rows 33", " -ixon ", " icrnl ", " -echo "]
+                for part in parts {
                     #expect(text.replacingOccurrences(of: "\r\n", with: " ").contains(part), "\(part): \(text)")
                 }
             }

@@ -159,7 +159,8 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
             func interest(reads: Bool, writes: Bool) -> Int16 { Int16((reads ? POLLIN : 0) | (writes ? POLLOUT : 0)) }
             let isFree = weather.rate == 0 || free <= Clock.monotonic()
             var watched = [
-                pollfd(fd: guest, events: interest(reads: pending.toClient.isEmpty && isFree, writes: !pending.toGuest.isEmpty), revents: 0),
+                pollfd(
+                    fd: guest, events: interest(reads: pending.toClient.isEmpty && isFree, writes: !pending.toGuest.isEmpty), revents: 0),
                 pollfd(fd: client, events: interest(reads: pending.toGuest.isEmpty, writes: !pending.toClient.isEmpty), revents: 0),
                 pollfd(fd: client < 0 ? listener : -1, events: Int16(POLLIN), revents: 0),
             ]
@@ -167,7 +168,9 @@ final class AttachProcess: @unchecked Sendable {  // what changes is behind the 
             if poll(&watched, 3, weather.rate == 0 ? 20 : 2) > 0, watched[0].revents | watched[1].revents == Int16(POLLHUP) { usleep(1000) }
             let most = weather.rate == 0 ? 4096 : 256
             if Int32(watched[0].revents) & POLLIN != 0, var bytes = AttachProcess.take(guest, atMost: most), !bytes.isEmpty {
-                if weather.rate > 0 { free = max(free, Clock.monotonic() - 50_000_000) + Int64(bytes.count) * 1_000_000_000 / Int64(weather.rate) }
+                if weather.rate > 0 {
+                    free = max(free, Clock.monotonic() - 50_000_000) + Int64(bytes.count) * 1_000_000_000 / Int64(weather.rate)
+                }
                 // What nobody gets is lost, as in QEMU.
                 if client >= 0 {
                     pass(&bytes)
