@@ -30,6 +30,8 @@ public struct ReplayOptions: Sendable {
     public var boot: Int?
     /// Go on when the file grows, until the exit record.
     public var follow = false
+    /// It is of no use without the exit record: what is followed and will never have one is an error.
+    public var needsExit = false
     /// How the container ended, for a log that does not say it itself.
     public var exit: ExitRecord?
 
@@ -143,6 +145,12 @@ public struct Replay {
         while !chunk.isEmpty {
             for item in decoder.decode(chunk) { try take(item) }
             try output.flush()
+            // It would be waited for until the reader has enough of it.
+            if options.follow, options.needsExit, decoder.format == .vic {
+                throw .failed(
+                    ReplayError(
+                        operation: "follow", object: "this capture", cause: "a log in VIC's format does not say when the container ends"))
+            }
             chunk = try read(&source)
         }
         for item in decoder.finish() { try take(item) }

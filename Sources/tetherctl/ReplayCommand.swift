@@ -69,6 +69,8 @@ struct ReplayCommand: ParsableCommand {
         if [verify, exitRecord, export != nil].filter({ $0 }).count > 1 {
             throw ValidationError("--verify, --exit-record and --export exclude each other.")
         }
+        // A final status is there once nothing more comes.
+        if follow, status != nil { throw ValidationError("--follow and --status exclude each other.") }
         if console, verify || exitRecord || exitStatus || export != nil {
             throw ValidationError("--console goes with none of --verify, --exit-record, --exit-status and --export.")
         }
@@ -94,6 +96,7 @@ struct ReplayCommand: ParsableCommand {
         options.kind = console ? .console : verify || exitRecord || exitStatus || export != nil ? .sessionLog : nil
         options.speed = speed
         options.follow = follow
+        options.needsExit = verify || exitRecord || exitStatus
         options.timestamps = timestamps
         options.stream = stream.map { $0 == .stdout ? .stdout : .stderr }
         options.since = since.flatMap { Since($0) }?.time(now: Clock.realtime())

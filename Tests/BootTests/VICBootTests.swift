@@ -15,10 +15,11 @@ import VIC
 /// |---|---|
 /// | A1 | `failures`: the container's own process, from boot to power-off |
 /// | A2, A4–A17, A27, A28, A38–A40, A62, A64 | `sessions`: execs of one VM; A4–A7, A12, A14, A15 as the container's own in `failures`, too |
-/// | A3, A8 (all 255 codes), A30 | VICReloadBootTests |
-/// | A18, A20, A21, A26, A29, A31–A37, A43 | VICLineBootTests: the VCH's side of the line |
+/// | A3, A8 (all 255 codes), A30 | VICReloadBootTests; the processes of A3 and A8 by the control protocol, not by keys |
+/// | A18, A20, A21, A29, A31–A37, A43 | VICLineBootTests: the VCH's side of the line |
 /// | A19 | `stoppedWhileWaiting` |
 /// | A22–A25 | `sessions`: the log; A22 for binary data in VICLineBootTests |
+/// | A26 | VICLineBootTests: 50 times by channels of kind `session`, twice as a VCH does it, by keys and joining |
 /// | A41, A42 | LineBootTests, and HandshakeTests beside them |
 /// | A44, A45 | VICNetworkBootTests |
 /// | A60 | `refusals` |
@@ -141,7 +142,9 @@ import VIC
             #expect(hasEnded ? stop > 1_500_000_000 : stop == 0, "\(id): \(stop)")
             #expect(Int64(run.result(id, "detail.starttime", isExec: true) ?? "") ?? 0 > 1_500_000_000, "\(id)")
         }
-        for id in ["A1", "A2", "A2-dot", "A3", "A27-later", "nobody", "A10", "A10p", "A11", "A12", "A13", "A16", "A17"] { expect(id, status: 0) }
+        for id in ["A1", "A2", "A2-dot", "A3", "A27-later", "nobody", "A10", "A10p", "A11", "A12", "A13", "A16", "A17"] {
+            expect(id, status: 0)
+        }
         for code in 1...10 { expect("A39-\(code)", status: code) }
         for code in [126, 127, 128, 255] { expect("A8-\(code)", status: code) }
         expect("A8-false", status: 1)

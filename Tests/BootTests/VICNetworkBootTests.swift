@@ -103,7 +103,8 @@ import VIC
             lines == [
                 "default via 10.0.2.2 dev front0", "10.0.2.0/24 dev front0 scope link src 10.0.2.77",
                 "10.2.0.0/16 dev back0 scope link src 10.2.0.5", "172.16.0.0/12 via 10.2.0.1 dev back0", "nameserver 10.0.2.3",
-                "nameserver 192.0.2.53", "options timeout:15 attempts:5", "reached",
+                // That of a network without one of its own is its gateway.
+                "nameserver 192.0.2.53", "nameserver 10.2.0.1", "options timeout:15 attempts:5", "reached",
             ], "\(run.vm.out)")
         #expect(run.vm.console.contains("add route 10.2.0.0/16 via 10.2.0.1 to back0: "))
         func variable(_ name: String) -> String? { run.variables["guestinfo.vice..networks|" + name] }

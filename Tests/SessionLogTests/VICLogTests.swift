@@ -172,6 +172,12 @@ struct VICLogTests {
             $0.exit = exit
         }
         #expect(verified.stdoutText == "verified: stdout 8 bytes, stderr 4 bytes\n" && verified.result.isVerified)
+        #expect(throws: ReplayError.self, "it would never end") {
+            try replay(log) {
+                $0.follow = true
+                $0.needsExit = true
+            }
+        }
         let cut = try replay(Array(log.dropLast(2))) { $0.exit = exit }
         #expect(cut.stderrText.contains("stderr has 2 bytes, the exit record says 4") && cut.result.boots.first?.exit == exit)
     }
