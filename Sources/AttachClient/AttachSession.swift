@@ -33,7 +33,7 @@ public final class AttachSession {
 
     // Of the session, whatever the connection.
     var session = ""
-    private var hasTerminal = false
+    var hasTerminal = false
     var stdoutOffset: UInt64?
     var stderrOffset: UInt64?
     var isStarted = false
@@ -55,7 +55,8 @@ public final class AttachSession {
     /// Output that was asked for is lost.
     private var outputIsIncomplete = false
     var outcome: AttachOutcome?
-    private var pendingSignals: [Int32] = []
+    /// Signals that have come and were not passed on yet.
+    var pendingSignals: [Int32] = []
 
     public init(_ target: AttachTarget, _ options: AttachOptions) {
         self.target = target
@@ -352,7 +353,7 @@ public final class AttachSession {
         }
     }
 
-    // MARK: Waiting and signals
+    // MARK: Waiting
 
     private func turn(_ connection: AttachConnection) throws(AttachError) {
         var others = [
@@ -374,46 +375,5 @@ public final class AttachSession {
         let bad = POLLHUP | POLLERR | POLLNVAL
         if Int32(stdout.revents) & bad != 0 { self.stdout.close() }
         if Int32(stderr.revents) & bad != 0 { self.stderr.close() }
-    }
-
-    private func readSignals() {
-        var bytes = [UInt8](repeating: 0, count: 64)
-        let count = read(options.signals, &bytes, bytes.count)
-        if count > 0 { pendingSignals += bytes[..<count].map { Int32($0) } }
-    }
-
-    private func pass(_ number: Int32, _ connection: AttachConnection) throws(AttachError) {
-        if number == SIGHUP {
-            outcome = .hungUp
-        } else if number == SIGWINCH || number == SIGCONT {
-            guard hasTerminal, phase == .attached, let channel, let size = options.terminal?.size else { return }
-            connection.client.connection.request(channel, .windowChange(size))
-        } else if phase == .attached, let channel, let name = Signal(rawValue: number)?.name.dropFirst(3) {
-            connection.client.connection.request(channel, .signal(name: String(name)))
-        } else {
-            throw .interrupted(number)
-        }
-    }
-
-    /// Whether a signal has come that ends an attempt to connect.
-    private func isInterrupted() -> Bool {
-        var watched = pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0)
-        if options.signals >= 0, poll(&watched, 1, 0) > 0 { readSignals() }
-        pendingSignals.removeAll { $0 == SIGWINCH || $0 == SIGCONT }
-        return !pendingSignals.isEmpty || options.isHopeless()
-    }
-
-    private func interruptedOutcome() throws(AttachError) -> AttachOutcome {
-        guard let number = pendingSignals.first else { throw .timedOut("the guest's answer") }
-        if number == SIGHUP { return .hungUp }
-        throw .interrupted(number)
-    }
-
-    /// Waits before the next attempt.
-    private func pause(milliseconds: Int64) throws(AttachError) -> AttachOutcome? {
-        var watched = pollfd(fd: options.signals, events: Int16(POLLIN), revents: 0)
-        _ = poll(&watched, 1, Int32(clamping: milliseconds))
-        if isInterrupted(), !pendingSignals.isEmpty { return try interruptedOutcome() }
-        return nil
     }
 }

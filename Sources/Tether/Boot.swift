@@ -262,7 +262,9 @@ final class Boot {
         let record = ExitRecord(
             id: status.id ?? "", exitCode: failure.exitCode, startedAt: status.startedAt,
             finishedAt: Timestamp(nanoseconds: Clock.realtime()), stdout: log?.total(.stdout) ?? .empty,
-            stderr: log?.total(.stderr) ?? .empty, error: failure.report(in: status.phase))
+            stderr: log?.total(.stderr) ?? .empty,
+            // What a process writes that runs at this moment nobody reads.
+            drain: runtime?.lifecycle.container == nil ? .eof : .deadline, error: failure.report(in: status.phase))
         Shutdown.finish(
             record, phase: .failed, log: log, status: status, diagnostics: diagnostics,
             logPatience: (spec?.tether.drain.deadlineSeconds ?? 30) &* 1000, beforeRelease: { runtime?.linger() })
