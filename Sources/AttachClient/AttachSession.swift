@@ -76,7 +76,9 @@ public final class AttachSession {
         while true {
             do throws(AttachError) {
                 let outcome = try serve { downSince = nil }
-                return try flushOutput() ?? outcome
+                if let interrupted = try flushOutput() { return interrupted }
+                if case .exited = outcome { try checkCompleteness() }
+                return outcome
             } catch {
                 options.terminal?.restore()
                 let isWorthIt = options.triesFirst || isStarted || mayHaveStarted
@@ -289,7 +291,11 @@ public final class AttachSession {
             options.log("the process wrote \(totals.stdout) and \(totals.stderr) bytes, and \(stdoutOffset) and \(stderrOffset) arrived")
             outputIsIncomplete = true
         }
-        // A script must not take it for all.
+        outcome = .exited(exitCode)
+    }
+
+    /// Once all that arrived is with its reader: a script must not take what is not whole for a success.
+    private func checkCompleteness() throws(AttachError) {
         if outputIsIncomplete {
             throw .refused(operation: "attach", object: session, cause: "the output is not complete", code: "", exitCode: 125)
         }
@@ -297,7 +303,6 @@ public final class AttachSession {
         if inputIsIncomplete, isatty(options.stdin) == 0 {
             throw .refused(operation: "attach", object: session, cause: "not all input may have reached it", code: "", exitCode: 125)
         }
-        outcome = .exited(exitCode)
     }
 
     private var followsAll: Bool {

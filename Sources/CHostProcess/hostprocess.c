@@ -6,6 +6,7 @@
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -104,8 +105,17 @@ static void on_signal(int number)
     errno = saved;
 }
 
+static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+enum { watched_count = sizeof watched_signals / sizeof watched_signals[0] };
+static struct sigaction dispositions[watched_count];
+static atomic_bool is_watching;
+
 int hostprocess_watch_signals(int fd)
 {
+    /* Of two runs beside one another the first knows how it was before. */
+    if (!atomic_exchange(&is_watching, true))
+        for (int i = 0; i < watched_count; i++)
+            if (sigaction(watched_signals[i], NULL, &dispositions[i]) == -1) return -1;
     atomic_store(&signal_fd, fd);
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -141,10 +151,9 @@ int hostprocess_watch_more_signals(const int *numbers, int count)
 
 void hostprocess_unwatch_signals(void)
 {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    signal(SIGPIPE, SIG_DFL);
+    /* What a program that uses this as a library had set is in force again: SIGPIPE above all, which would end it. */
+    if (atomic_exchange(&is_watching, false))
+        for (int i = 0; i < watched_count; i++) (void)sigaction(watched_signals[i], &dispositions[i], NULL);
     atomic_store(&signal_fd, -1);
 }
 

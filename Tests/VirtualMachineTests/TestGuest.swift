@@ -80,6 +80,10 @@ struct TestGuest {
         log.logLevel = .notice
         var run = ContainerRun(options, log: log)
         let code = try run.run()
+        // It watches for signals while it runs. After it they are as they were: a write that nobody reads does not end this process.
+        var action = sigaction()
+        try attempt("sigaction") { sigaction(SIGPIPE, nil, &action) }
+        if action.__sigaction_handler.sa_handler == nil { throw SyscallError("sigaction", "SIGPIPE has its default disposition", .ioError) }
         return Result(
             code: code, stdout: try Files.readText(directory.file("stdout")), stderr: try Files.readText(directory.file("stderr")),
             messages: messages.all)

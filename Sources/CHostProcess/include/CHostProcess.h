@@ -31,7 +31,7 @@ int hostprocess_pidfd(pid_t pid);
 int hostprocess_watch_signals(int fd);
 /* The same for others, after hostprocess_watch_signals(): SIGWINCH, SIGQUIT and the like. */
 int hostprocess_watch_more_signals(const int *numbers, int count);
-/* Gives the four signals their default dispositions again. */
+/* Gives the four signals the dispositions again that they had before. */
 void hostprocess_unwatch_signals(void);
 
 /* The ioctls of /dev/kvm carry encoded numbers (KVM_GET_API_VERSION, KVM_CHECK_EXTENSION): macros. */
