@@ -34,7 +34,8 @@ final class AttachHelper {
         }
     }
 
-    /// The random bytes of this boot: for its host key, and behind them for its number. Drawn when they are first needed, and the same ever after.
+    /// The random bytes of this boot: for its host key, and behind them for its number. Drawn when they are first needed, and the same
+    /// ever after.
     private final class Seed {
         static let size = 64
         private var drawn: [UInt8] = []

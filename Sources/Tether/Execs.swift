@@ -79,7 +79,7 @@ final class Execs {
         return .success(exec.session)
     }
 
-    /// Makes a session whose process is started when a client says so (``Exec/release()``), and whose input ends only then, too.
+    /// Makes a session whose process is started when a client says so (``Exec/release(_:)``), and whose input ends only then, too.
     func hold(_ process: ContainerProcess, name: String, wantsStdin: Bool) {
         made &+= 1
         all.append(make(process, name: name, wantsStdin: wantsStdin, purpose: .client, false))
@@ -253,9 +253,10 @@ final class Exec: EventHandler, SessionOwner {
 
     /// A client wants the process to be started, if it waits for that. Where that cannot be now, since the container is being made or is
     /// paused, it is started as soon as it can be.
-    func release(_ modes: TerminalSettings = TerminalSettings()) {
+    /// - Parameter modes: for its terminal, of the client that is the first to ask; nil leaves those that it was asked for with.
+    func release(_ modes: TerminalSettings? = nil) {
         guard isHeld else { return }
-        if !isReleased { process.terminalModes = modes }
+        if !isReleased, let modes { process.terminalModes = modes }
         isReleased = true
         startIfReleased()
     }

@@ -161,9 +161,12 @@ import Testing
         }
         let released = try boot()
         // A client that comes meanwhile need not know.
-        let during = try released.exec(["sh", "-c", "echo during; exit 5"])
+        let during = try released.exec(
+            ["sh", "-c", "stty -a; echo during; exit 5"], ["terminal": true, "terminalModes": [[3, 8]]])
         try released.client.release()
-        #expect(try during.finish().exitCode == 5 && during.output == "during\n")
+        let exit = try during.finish()
+        // With the terminal that it asked for.
+        #expect(exit.exitCode == 5 && during.output.hasSuffix("during\r\n") && during.output.contains("erase = ^H"), "\(during.output)")
         let first = try released.finish()
         #expect(first.code == 6 && first.out == "second\n", "\(first.finished.errorText)")
 
